@@ -1,0 +1,1 @@
+"""Latent ODE models of irregular time series."""
