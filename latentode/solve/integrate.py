@@ -1,0 +1,119 @@
+"""Solves dz/dt = f(t, z) on equally spaced knots; the only place that knows torchdiffeq."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torchdiffeq import odeint, odeint_adjoint
+
+from latentode.nn import MLP
+from latentode.solve.fused import fused_solve
+from latentode.solve.solver import FUSED_METHODS, Solver
+
+__all__ = ["Field", "integrate", "uses_fused"]
+
+# Steps between two knots after which a field counts as stiff; a smooth one takes a handful.
+MAX_STEPS = 2000
+
+Field = Callable[[Tensor, Tensor], Tensor]
+
+
+def uses_fused(field: Field, solver: Solver) -> bool:
+    """Whether `integrate` takes the fused engine.
+
+    It needs a field that is an MLP of z alone, with an optional bound (`field.mlp`, `field.bound`),
+    a fixed-step method and the exact discrete adjoint that the fused engine is.
+
+    Raises:
+        ValueError: where engine="fused" is asked of a field that is no such MLP.
+    """
+    fusible = isinstance(getattr(field, "mlp", None), MLP) and hasattr(field, "bound")
+    if solver.engine == "fused" and not fusible:
+        raise ValueError(
+            f"engine='fused' needs the built-in MLPField; got {type(field).__name__}. "
+            "Use engine='torchdiffeq' or 'auto'."
+        )
+    if solver.engine == "torchdiffeq" or solver.method not in FUSED_METHODS:
+        return False
+    return fusible and (solver.engine == "fused" or solver.gradient == "adjoint")
+
+
+def integrate(
+    field: Field, z0: Tensor, *, spacing: float, n_steps: int, solver: Solver
+) -> tuple[Tensor, Tensor]:
+    r"""States and slopes at the knots t_k = k * spacing, k = 0..n_steps, from z(0) = z0.
+
+    A negative spacing solves backwards in time. With gradient="adjoint" and engine="torchdiffeq" the
+    gradient is the continuous adjoint's: a(t) = dL/dz(t) obeys da/dt = -a^T df/dz and
+    dL/dtheta = -int a^T df/dtheta dt, both integrated backwards from the last knot.
+
+    Shapes:
+        z0 (M, L) -> states (n_steps + 1, M, L), slopes (n_steps + 1, M, L).
+
+    Raises:
+        RuntimeError: where an adaptive method's step size underflows, as it does on a stiff field.
+        ValueError: where the field's output has another shape than z.
+    Source: Chen et al. 2018, "Neural Ordinary Differential Equations", section 2.
+    """
+    if uses_fused(field, solver):
+        mlp = field.mlp  # type: ignore[attr-defined]
+        return fused_solve(
+            mlp.weights,
+            mlp.biases,
+            z0,
+            spacing=spacing,
+            n_steps=n_steps,
+            method=solver.method,
+            activation=mlp.activation,
+            bound=field.bound,  # type: ignore[attr-defined]
+        )
+    if solver.method == "tsit5":
+        raise ValueError(
+            "method='tsit5' belongs to the fused engine, which needs the built-in MLPField and "
+            "gradient='adjoint'; use method='dopri5' or 'rk4' here"
+        )
+    knots = spacing * torch.arange(n_steps + 1, device=z0.device, dtype=z0.dtype)
+    states = _solve_with_torchdiffeq(field, z0, knots, solver) if n_steps else z0.unsqueeze(0)
+    if getattr(field, "autonomous", False):
+        slopes = field(knots[0], states)
+    else:
+        slopes = torch.stack([field(t, z) for t, z in zip(knots, states, strict=True)])
+    if slopes.shape != states.shape:
+        raise ValueError(
+            f"the field returned shape {tuple(slopes.shape[1:])} for states of shape {tuple(z0.shape)}; "
+            "dz/dt must have the shape of z"
+        )
+    return states, slopes
+
+
+def _solve_with_torchdiffeq(field: Field, z0: Tensor, knots: Tensor, solver: Solver) -> Tensor:
+    settings: dict = {"method": solver.method}
+    if solver.method == "scipy_solver":
+        settings["options"] = {"solver": "LSODA"}
+    elif solver.is_adaptive:
+        settings["options"] = {"max_num_steps": MAX_STEPS}
+    if solver.is_adaptive:
+        settings["rtol"], settings["atol"] = solver.tolerances
+    try:
+        with warnings.catch_warnings():
+            # LSODA steps back over the last knot by rounding and torchdiffeq says so at every solve.
+            warnings.filterwarnings("ignore", message=".*t is outside of.*")
+            if solver.gradient == "backprop":
+                return odeint(field, z0, knots, **settings)
+            if solver.is_adaptive and solver.method != "scipy_solver":
+                # The seminorm leaves the parameters' quadrature out of the error control (Kidger et
+                # al. 2021, "Hey, that's not an ODE"): fewer steps backwards at the same gradients.
+                settings["adjoint_options"] = {"norm": "seminorm", "max_num_steps": MAX_STEPS}
+            if not isinstance(field, nn.Module):
+                settings["adjoint_params"] = ()
+            return odeint_adjoint(field, z0, knots, **settings)
+    except AssertionError as failure:
+        if not any(reason in str(failure) for reason in ("underflow", "non-finite", "max_num_steps")):
+            raise
+        raise RuntimeError(
+            f"{solver.method} could not meet rtol, atol = {solver.tolerances}: {failure}. The field is stiff "
+            "or has diverged; loosen the tolerance, use method='scipy_solver' (LSODA), or bound the field."
+        ) from failure
