@@ -1,0 +1,77 @@
+"""log N(y | 0, K + noise) of every observation given those before it, with its gradient by hand."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from latentode.residual.means import Means, filter_means, pull_back_means
+from latentode.residual.mix import KernelMix
+from latentode.residual.observed import Observed
+from latentode.residual.variances import Variances, filter_variances, pull_back_variances
+
+__all__ = ["PredictiveDensity"]
+
+
+class PredictiveDensity(torch.autograd.Function):
+    r"""log Normal(y_k | mean_k, p_k + noise_k) given the chain's observations before, one step at a time.
+
+    The sum over a chain is log N(y | 0, K + diag noise). Its gradient is the adjoint of the filter: two
+    more scans, from the last observation to the first, one for the means and one for the variances.
+
+    Shapes:
+        lag, noise (T,), values (S, T), packed as in `Observed` -> (S, T).
+    Source: Rauch, Tung & Striebel 1965 for the backward recursion; Hartikainen & Sarkka 2010 for Matern
+        processes as linear state spaces.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, lag: Tensor, noise: Tensor, values: Tensor, mix: KernelMix, observed: Observed
+    ) -> Tensor:
+        ctx.mix, ctx.observed = mix, observed
+        if not observed.widths:
+            ctx.save_for_backward(lag, noise, values)
+            return torch.zeros_like(values)
+        phi, process = mix.transition(lag, observed.channel)
+        if mix.one_state:
+            phi, process = phi[:1, :1], process[:1]
+        velocity = mix.per_channel("velocity", lag).index_select(0, observed.channel[: observed.widths[0]])
+        variances = filter_variances(phi, process, noise, velocity, observed)
+        means = filter_means(phi, variances.predicted, noise, values, observed)
+        total = variances.predicted[0] + noise
+        density = means.surprise.square().div_(total).add_(torch.log(total)).add_(math.log(2 * math.pi))
+        ctx.save_for_backward(
+            lag, noise, phi, *means, variances.predicted, variances.filtered, *variances.forms
+        )
+        return density.mul_(-0.5)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        if not ctx.observed.widths:
+            return *(torch.zeros_like(saved) for saved in ctx.saved_tensors), None, None
+        lag, noise, phi, *saved = ctx.saved_tensors
+        count = len(Means._fields)
+        means = Means(*saved[:count])
+        variances = Variances(saved[count], saved[count + 1], tuple(saved[count + 2 :]))
+        total = variances.predicted[0] + noise
+        scaled = means.surprise / total
+        later, to_values = pull_back_means(phi, means, -grad * scaled, ctx.observed)
+
+        # The gain (p', m') / total and the total itself are made of the predicted variances and the noise.
+        to_gain = (later * means.surprise.unsqueeze(1)).sum(0)
+        to_total = (grad * torch.addcmul(total.reciprocal(), scaled, scaled, value=-1)).sum(0).mul_(-0.5)
+        to_total.sub_((to_gain * means.gain).sum(0).div_(total))
+        to_predicted = to_gain.div_(total)
+        to_predicted[0].add_(to_total)
+        to_variances, to_noise = pull_back_variances(variances, noise, to_predicted, ctx.observed)
+
+        later[:, 0].sub_(to_values)  # now what the predicted means are worth
+        flow = (later.unsqueeze(2) * means.predicted.unsqueeze(1)).sum(0)
+        to_lag = ctx.mix.slope(lag, ctx.observed.channel, variances.predicted, to_variances, flow)
+        return to_lag, to_noise.add_(to_total), to_values, None, None
