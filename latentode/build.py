@@ -1,0 +1,91 @@
+"""The built-in model: sizes chosen from the data, and the modules made to them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from latentode.dynamics import MLPField
+from latentode.encoders import GRUEncoder
+from latentode.likelihoods import GaussianLikelihood
+from latentode.model import LatentODEModel
+from latentode.residual import GaussMarkov
+from latentode.solve import Solver
+
+__all__ = ["Architecture", "build_model"]
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Everything that `build_model` needs to make the same modules again.
+
+    Args:
+        residual: kernel of the residual process of each channel, or None for no residual process.
+        typical_gap: median time between observations, in model time.
+    """
+
+    n_channels: int
+    latent_dim: int
+    field_units: tuple[int, ...]
+    encoder_units: int
+    decoder_units: tuple[int, ...]
+    origin: str
+    residual: tuple[str, ...] | None
+    typical_gap: float
+    field_bound: float | None = 20.0
+
+    @classmethod
+    def choose(
+        cls,
+        n_channels: int,
+        *,
+        origin: str,
+        residual: tuple[str, ...] | None,
+        typical_gap: float,
+        latent_dim: int | None = None,
+        field_units: tuple[int, ...] | None = None,
+        encoder_units: int | None = None,
+        decoder_units: tuple[int, ...] | None = None,
+    ) -> Architecture:
+        """Sizes by the number of channels, where they are not given.
+
+        Two latent dimensions more than channels, at least 4 and at most 20: a trajectory needs room
+        for velocities and hidden causes, and small latents do better on smooth data.
+        """
+        latent_dim = latent_dim or min(20, max(4, n_channels + 2))
+        width = 32 if latent_dim <= 6 else 64
+        return cls(
+            n_channels=n_channels,
+            latent_dim=latent_dim,
+            field_units=field_units or (width, width),
+            encoder_units=encoder_units or width,
+            decoder_units=(width,) if decoder_units is None else decoder_units,
+            origin=origin,
+            residual=residual,
+            typical_gap=typical_gap,
+        )
+
+
+def build_model(
+    architecture: Architecture, solver: Solver, *, seed: int, dtype: torch.dtype = torch.float32
+) -> LatentODEModel:
+    """A freshly initialised model; the global random state is left as it was."""
+    sizes = architecture
+    with torch.random.fork_rng(devices=[]):
+        torch.random.default_generator.manual_seed(seed)
+        model = LatentODEModel(
+            GRUEncoder(
+                sizes.n_channels,
+                sizes.latent_dim,
+                sizes.encoder_units,
+                (sizes.encoder_units,),
+                origin=sizes.origin,
+                typical_gap=sizes.typical_gap,
+            ),
+            MLPField(sizes.latent_dim, sizes.field_units, bound=sizes.field_bound),
+            GaussianLikelihood(sizes.latent_dim, sizes.n_channels, sizes.decoder_units),
+            residual=None if sizes.residual is None else GaussMarkov(sizes.n_channels, sizes.residual),
+            solver=solver,
+        )
+    return model.to(dtype)

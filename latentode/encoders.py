@@ -1,0 +1,153 @@
+"""Recognition networks: from the context to the posterior of the latent state."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Normal
+from torch.nn import functional as F
+
+from latentode.gru import GRU
+from latentode.nn import MLP
+from latentode.series import SeriesBatch
+
+__all__ = ["Encoder", "GRUEncoder"]
+
+# A posterior narrower than this fraction of the prior carries no more information that a float32
+# trajectory could use, and its KL would outweigh everything else.
+MIN_POSTERIOR_STD = 1e-3
+
+# The posterior starts narrower than the prior, so that the first trajectories already differ from
+# series to series instead of being drowned in the prior's spread.
+INITIAL_POSTERIOR_STD = 0.3
+
+# Standardised values farther out than this are outliers; the network is shown that they are large,
+# not how large.
+LARGEST_INPUT = 10.0
+
+
+class Encoder(nn.Module):
+    """q(z0 | context): reads a batch of observed series, answers with a diagonal normal.
+
+    Where a series has no observation at all the posterior is the prior, N(0, I).
+    `origin` says where z0 stands: at the "first" or at the "last" observation of the context.
+
+    Shapes:
+        context times (B, N), values (B, N, D), mask (B, N, D) -> Normal of shape (B, L).
+    """
+
+    origin: str
+
+    def forward(self, context: SeriesBatch) -> Normal:
+        raise NotImplementedError
+
+
+class GRUEncoder(Encoder):
+    r"""Reads a series from its last observation to its first: q(z0 | x_1..x_N).
+
+    The cell sees, at each observation, the values (0 where missing), the mask and the time to the
+    observation read before it. With origin="last" z0 stands at the last observation and the
+    direction of reading is mirrored, so that what was seen nearest to z0 is always read last.
+
+    Beside the cell's final state the posterior's head sees plain summaries of every channel: the
+    observed values nearest to and farthest from z0, their elapsed times, the change per time
+    between the nearest two, the mean and the number of observations.
+
+    Args:
+        typical_gap: the usual time between observations, in model time; gaps are shown relative to it.
+
+    Shapes:
+        times (B, N), values (B, N, D), mask (B, N, D) -> Normal of shape (B, L).
+    Source: Chen et al. 2018, "Neural Ordinary Differential Equations", section 5; the summaries are ours.
+    """
+
+    typical_gap: Tensor
+
+    def __init__(
+        self,
+        n_channels: int,
+        latent_dim: int,
+        n_units: int = 32,
+        head_units: Sequence[int] = (32,),
+        *,
+        origin: str = "first",
+        summaries: bool = True,
+        typical_gap: float = 0.05,
+    ) -> None:
+        super().__init__()
+        if origin not in ("first", "last"):
+            raise ValueError(f"origin must be 'first' or 'last'; got {origin!r}")
+        self.origin = origin
+        self.summaries = summaries
+        self.register_buffer("typical_gap", torch.tensor(float(typical_gap)))
+        self.gru = GRU(2 * n_channels + 2, n_units)
+        n_summaries = 7 * n_channels if summaries else 0
+        self.head = MLP(n_units + n_summaries, head_units, 2 * latent_dim)
+
+    def forward(self, context: SeriesBatch) -> Normal:
+        context = context.compact()
+        # Reading order: the observation nearest to z0 comes last.
+        lengths = context.observed_rows.sum(1)
+        reading = _reverse(context, lengths) if self.origin == "first" else context
+        values = reading.values.clamp(-LARGEST_INPUT, LARGEST_INPUT)
+        gaps = F.pad((reading.times[:, 1:] - reading.times[:, :-1]).abs(), (1, 0)).unsqueeze(-1)
+        relative = torch.log1p(gaps / self.typical_gap)
+        inputs = torch.cat([values, reading.mask.to(values.dtype), gaps.clamp(max=10.0), relative], dim=-1)
+        state = self.gru(inputs, lengths)
+        if self.summaries:
+            state = torch.cat([state, _summaries(reading, values, lengths, self.typical_gap)], dim=-1)
+        location, raw_scale = self.head(state).chunk(2, dim=-1)
+        scale = MIN_POSTERIOR_STD + INITIAL_POSTERIOR_STD * F.softplus(raw_scale) / F.softplus(
+            torch.zeros((), device=location.device, dtype=location.dtype)
+        )
+        empty = (lengths == 0).unsqueeze(1)
+        return Normal(location.masked_fill(empty, 0.0), scale.masked_fill(empty, 1.0), validate_args=False)
+
+
+def _reverse(batch: SeriesBatch, lengths: Tensor) -> SeriesBatch:
+    """Each compact series back to front, its padding still behind it."""
+    rank = torch.arange(batch.times.shape[1], device=lengths.device)
+    order = lengths.unsqueeze(1) - 1 - rank
+    inside = order >= 0
+    order = order.clamp(min=0)
+    cells = order.unsqueeze(-1).expand(-1, -1, batch.n_channels)
+    mask = batch.mask.gather(1, cells) & inside.unsqueeze(-1)
+    return SeriesBatch(batch.times.gather(1, order), batch.values.gather(1, cells) * mask, mask)
+
+
+def _summaries(reading: SeriesBatch, values: Tensor, lengths: Tensor, typical_gap: Tensor) -> Tensor:
+    """Seven numbers a channel, 0 where there is none: (B, 7 D). Rows are in reading order."""
+    mask = reading.mask
+    n_rows = mask.shape[1]
+    rank = torch.arange(n_rows, device=mask.device).view(1, -1, 1)
+    count = mask.sum(1)
+    # Row of the latest, second latest and first observed value of each channel in reading order.
+    nearest = torch.where(mask, rank, -1).amax(1)
+    second = torch.where(mask & (rank < nearest.unsqueeze(1)), rank, -1).amax(1)
+    farthest = torch.where(mask, rank, n_rows).amin(1)
+
+    def read(table: Tensor, row: Tensor) -> Tensor:
+        return table.gather(1, row.clamp(0, n_rows - 1).unsqueeze(1)).squeeze(1)
+
+    clock = reading.times.unsqueeze(-1).expand_as(values)
+    end = reading.times.gather(1, (lengths - 1).clamp(min=0).unsqueeze(1))
+    seen, twice = count > 0, count > 1
+    value, time = read(values, nearest), read(clock, nearest)
+    gap = time - read(clock, second)
+    # A change over a vanishing gap says nothing; the typical gap bounds the quotient.
+    gap = torch.where(gap.abs() < 1e-3 * typical_gap, 1e-3 * typical_gap, gap)
+    slope = (value - read(values, second)) * typical_gap / gap
+    mean = values.sum(1) / count.clamp(min=1)
+    zero = torch.zeros_like(mean)
+    parts = [
+        torch.where(seen, value, zero),
+        torch.where(seen, (time - end).clamp(-10, 10), zero),
+        torch.where(twice, slope.clamp(-LARGEST_INPUT, LARGEST_INPUT), zero),
+        torch.where(seen, read(values, farthest), zero),
+        torch.where(seen, (read(clock, farthest) - end).clamp(-10, 10), zero),
+        mean,
+        torch.log1p(count.to(values.dtype)),
+    ]
+    return torch.cat(parts, dim=-1)

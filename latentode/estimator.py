@@ -1,0 +1,583 @@
+"""LatentODE: a latent ODE fitted to a DataFrame and asked in DataFrames."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from latentode import inference
+from latentode._checks import check_choice, check_levels, check_number, check_units
+from latentode.cuts import TASKS, fold_contexts, split_contexts
+from latentode.fitting import Fitted, FittingProblem, fit_model
+from latentode.frames import (
+    Questions,
+    Roles,
+    SeriesTable,
+    answer,
+    answer_rows,
+    ask_ahead,
+    ask_rows,
+    ask_times,
+    float_dtype,
+    read_frame,
+    read_times,
+)
+from latentode.persistence import load_fitted, save_fitted
+from latentode.residual import KERNELS
+from latentode.series import SeriesCollection
+from latentode.solve import Solver
+
+__all__ = ["LatentODE"]
+
+# `score_samples` predicts each row from the others with one row in five hidden at a time.
+N_FOLDS = 5
+
+
+class LatentODE(BaseEstimator):
+    r"""A latent ODE for irregular series with missing values, fitted to a long DataFrame.
+
+        z0 ~ N(0, I),    dz/dt = f(z),    x(t) = g(z(t)) + r(t) + noise
+
+    A recognition network reads a series' observations and gives q(z0 | x_1..x_N); a neural ODE
+    carries z0 to any time; what its smooth trajectory can't pass through is taken up by a
+    Gauss-Markov process r, whose limits are the last value carried forward, constant velocity and
+    linear interpolation.
+
+    Data are long frames: one row per (series, time), one column per channel, NaN where a channel was
+    not observed. A frame with a two-level (series, time) index works too, as does a single series
+    whose index is its clock, or an array (whose clock is the row number). Times are numbers,
+    datetimes (with time zone) or timedeltas. Rows may come in any order. A row in which every channel
+    is NaN is a query: `predict` answers it, and it changes nothing else.
+
+    Args:
+        id_col: column (or index level) that says which series a row belongs to; None with a
+            two-level index or a single series.
+        time_col: column (or index level) of the times; None takes the index.
+        value_cols: the channels; None takes every other column.
+        task: what the model is to be good at: "interpolate", "extrapolate" or "both". Decides the
+            contexts drawn in training and the validation score.
+        origin: where z0 stands, at the "first" or the "last" observation of the context.
+        residual: kernel of the residual process: "ou" (limit: last value, linear interpolation),
+            "matern32", "iou" (limit: constant velocity), one of them for each channel, or None for the
+            plain latent ODE.
+        latent_dim, field_units, encoder_units, decoder_units: sizes of the networks; None chooses by
+            the number of channels.
+        method, engine, gradient, rtol, atol: the ODE solver, see `Solver`.
+        knot_spacing: distance of the solver's knots in model time (the usual span of a series is 1);
+            None starts at 1/16 and follows `tolerance` during training.
+        tolerance: relative error of the trajectories that the knot spacing has to keep.
+        max_iter: optimiser steps at most.
+        batch_size, learning_rate: None chooses by the data's and the model's size.
+        kl_weight: weight of the KL term in training.
+        validation_fraction: share of the series withheld to choose the best weights by; with fewer than
+            ten series rows are withheld instead. 0 withholds nothing.
+        patience: validation checks (forty in max_iter) without improvement before training stops.
+        n_samples: samples of z0 behind predictions and bands.
+        dtype: "float32" or "float64".
+        device: where torch computes, e.g. "cpu" or "cuda".
+        random_state: an int makes a fit repeat bit for bit on one machine.
+        verbose: 1 shows a progress bar with the ELBO and the validation score.
+
+    Attributes:
+        module_: the fitted `LatentODEModel`.
+        history_: DataFrame, one row per check: ELBO and log likelihood in nats per observed value, KL
+            in nats per series, validation score, learning rate, knots, recoveries, seconds.
+        n_iter_: optimiser steps taken.
+        value_cols_, n_features_in_, feature_names_in_: the channels.
+        scaling_: what one unit of each channel and of time is, from training data only.
+
+    Source: Chen et al. 2018, "Neural Ordinary Differential Equations"; Rubanova et al. 2019, "Latent
+    ODEs for Irregularly-Sampled Time Series".
+
+    Example:
+        >>> from latentode import LatentODE
+        >>> from latentode.datasets import make_oscillator
+        >>> observed, truth = make_oscillator(n_series=12, seed=0)
+        >>> model = LatentODE(id_col="series", time_col="time", max_iter=20, random_state=0)
+        >>> model.fit(observed).predict(observed, times=[0.0, 0.5], level=90).columns[2:6].tolist()
+        ['position', 'velocity', 'position-lo-90', 'position-hi-90']
+    """
+
+    def __init__(
+        self,
+        id_col: Hashable | None = None,
+        time_col: Hashable | None = None,
+        value_cols: Sequence[Hashable] | None = None,
+        *,
+        task: str = "both",
+        origin: str = "first",
+        residual: str | Sequence[str] | None = "matern32",
+        latent_dim: int | None = None,
+        field_units: Sequence[int] | None = None,
+        encoder_units: int | None = None,
+        decoder_units: Sequence[int] | None = None,
+        method: str = "rk4",
+        engine: str = "auto",
+        gradient: str = "adjoint",
+        rtol: float | None = None,
+        atol: float | None = None,
+        knot_spacing: float | None = None,
+        tolerance: float = 1e-3,
+        max_iter: int = 1500,
+        batch_size: int | None = None,
+        learning_rate: float | None = None,
+        kl_weight: float = 0.1,
+        validation_fraction: float = 0.15,
+        patience: int = 10,
+        n_samples: int = 64,
+        dtype: str = "float32",
+        device: str = "cpu",
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.id_col = id_col
+        self.time_col = time_col
+        self.value_cols = value_cols
+        self.task = task
+        self.origin = origin
+        self.residual = residual
+        self.latent_dim = latent_dim
+        self.field_units = field_units
+        self.encoder_units = encoder_units
+        self.decoder_units = decoder_units
+        self.method = method
+        self.engine = engine
+        self.gradient = gradient
+        self.rtol = rtol
+        self.atol = atol
+        self.knot_spacing = knot_spacing
+        self.tolerance = tolerance
+        self.max_iter = max_iter
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.kl_weight = kl_weight
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.n_samples = n_samples
+        self.dtype = dtype
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    # ------------------------------------------------------------------ fitting
+
+    def fit(self, X: Any, y: Any = None) -> LatentODE:  # noqa: ARG002 - y is scikit-learn's convention
+        """Fits the model to a frame of series; a failed fit leaves an earlier one as it was.
+
+        Raises:
+            ValueError, TypeError: for parameters or a frame that can't be used, before any training.
+            FloatingPointError: where the loss stays non-finite after repeated recoveries.
+        """
+        self._check_parameters()
+        table = read_frame(X, id_col=self.id_col, time_col=self.time_col, value_cols=self.value_cols)
+        _check_observed(table)
+        problem = FittingProblem(
+            table=table,
+            task=self.task,
+            origin=self.origin,
+            residual=self._kernels(len(table.roles.value_cols)),
+            solver=self._solver(self.knot_spacing or 1 / 16),
+            fixed_spacing=self.knot_spacing is not None,
+            validation_fraction=self.validation_fraction,
+            dtype=getattr(torch, self.dtype),
+            device=self.device,
+            seed=self._seed(),
+            verbose=self.verbose,
+        )
+        fitted = fit_model(
+            problem,
+            sizes={
+                "latent_dim": self.latent_dim,
+                "field_units": None if self.field_units is None else tuple(self.field_units),
+                "encoder_units": self.encoder_units,
+                "decoder_units": None if self.decoder_units is None else tuple(self.decoder_units),
+            },
+            training={
+                "max_iter": self.max_iter,
+                "batch_size": self.batch_size,
+                "learning_rate": self.learning_rate,
+                "kl_weight": self.kl_weight,
+                "patience": self.patience,
+                "tolerance": self.tolerance,
+            },
+        )
+        self._adopt(fitted)
+        return self
+
+    def _adopt(self, fitted: Fitted) -> None:
+        roles = fitted.roles
+        self.fitted_ = fitted
+        self.module_ = fitted.model
+        self.scaling_ = fitted.scaling
+        self.history_ = pd.DataFrame([asdict(record) for record in fitted.history])
+        self.n_iter_ = fitted.history[-1].iteration
+        self.value_cols_ = list(roles.value_cols)
+        self.n_features_in_ = len(roles.value_cols)
+        if not roles.from_array and all(isinstance(name, str) for name in roles.value_cols):
+            self.feature_names_in_ = np.array(roles.value_cols, dtype=object)
+
+    def _check_parameters(self) -> None:
+        check_choice("task", self.task, TASKS)
+        check_choice("origin", self.origin, ("first", "last"))
+        check_choice("dtype", self.dtype, ("float32", "float64"))
+        for name in ("latent_dim", "encoder_units", "batch_size"):
+            check_number(name, getattr(self, name), integer=True, optional=True)
+        for name in ("max_iter", "patience", "n_samples"):
+            check_number(name, getattr(self, name), integer=True)
+        for name in ("learning_rate", "knot_spacing", "rtol", "atol"):
+            check_number(name, getattr(self, name), optional=True)
+        check_number("tolerance", self.tolerance)
+        check_number("kl_weight", self.kl_weight, zero=True)
+        check_number("validation_fraction", self.validation_fraction, zero=True, below=1.0)
+        check_units("field_units", self.field_units)
+        check_units("decoder_units", self.decoder_units)
+        self._solver(self.knot_spacing or 1 / 16)
+
+    def _solver(self, spacing: float) -> Solver:
+        return Solver(
+            method=self.method,
+            spacing=spacing,
+            engine=self.engine,
+            gradient=self.gradient,
+            rtol=self.rtol,
+            atol=self.atol,
+        )
+
+    def _kernels(self, n_channels: int) -> tuple[str, ...] | None:
+        if self.residual is None:
+            return None
+        kernels = [self.residual] * n_channels if isinstance(self.residual, str) else list(self.residual)
+        if len(kernels) != n_channels:
+            raise ValueError(
+                f"residual names {len(kernels)} kernels for {n_channels} channels; give one for all, "
+                "or one for each"
+            )
+        for kernel in kernels:
+            check_choice("residual", kernel, tuple(KERNELS))
+        return tuple(kernels)
+
+    def _seed(self) -> int:
+        if isinstance(self.random_state, (int, np.integer)):
+            return int(self.random_state)
+        return int(check_random_state(self.random_state).randint(2**31 - 1))
+
+    # ------------------------------------------------------------------ answers
+
+    def predict(
+        self,
+        X: Any,
+        times: Any = None,
+        *,
+        level: float | Sequence[float] | None = None,
+        n_samples: int | None = None,
+    ) -> Any:
+        """The posterior mean of every channel, given all that `X` holds of a series.
+
+        Args:
+            X: the observations to condition on, in any layout that `fit` takes.
+            times: None answers the rows of X, in their order and with their index. A 1-D list or index
+                asks for the same times of every series; a frame with the id and time columns (or
+                index levels) of X asks for each series' own.
+            level: coverage of central bands in percent, one or several; adds columns such as
+                "wind-lo-90" and "wind-hi-90", observation noise included.
+            n_samples: samples of z0 in place of the estimator's.
+
+        Returns:
+            A frame in the layout of X (or of `times`); an array where X is one and no band is asked.
+
+        Raises:
+            ValueError, TypeError: for frames or times that don't fit the model, naming what is wrong.
+            sklearn.exceptions.NotFittedError: before `fit`.
+        """
+        check_is_fitted(self, "module_")
+        table = self._read(X)
+        questions = ask_rows(table) if times is None else ask_times(table, times)
+        columns = self._predict(table, questions, level, n_samples)
+        if times is not None:
+            return self._answer(table, questions, columns)
+        if table.roles.from_array and level is None:
+            return np.column_stack(list(columns.values()))
+        return answer_rows(table, columns, self._dtypes(table))
+
+    def forecast(
+        self,
+        X: Any,
+        horizon: Any,
+        steps: int = 10,
+        *,
+        level: float | Sequence[float] | None = None,
+        n_samples: int | None = None,
+    ) -> pd.DataFrame:
+        """`predict` at `steps` equal steps up to `horizon` beyond each series' last observation.
+
+        Args:
+            horizon: a number in the units of numeric times, else a length of time such as "48h".
+        """
+        check_is_fitted(self, "module_")
+        check_number("steps", steps, integer=True)
+        table = self._read(X)
+        questions = ask_ahead(table, horizon, steps)
+        return self._answer(table, questions, self._predict(table, questions, level, n_samples))
+
+    def sample(
+        self,
+        X: Any,
+        times: Any = None,
+        *,
+        n_samples: int = 20,
+        observation_noise: bool = False,
+        random_state: int = 0,
+    ) -> pd.DataFrame:
+        """Trajectories drawn jointly from the posterior: one row per (series, sample, time).
+
+        A series' draws depend on its id and `random_state`, not on what else the frame holds.
+
+        Args:
+            times: as in `predict`.
+            observation_noise: adds the noise of a measurement to each value.
+        """
+        check_is_fitted(self, "module_")
+        check_number("n_samples", n_samples, integer=True)
+        table = self._read(X)
+        questions = ask_rows(table) if times is None else ask_times(table, times)
+        order, model_times, starts = questions.by_series(table, self.scaling_, self.fitted_.dtype)
+        paths = inference.sample(
+            self.module_,
+            self._collection(table),
+            inference.Queries(model_times, starts),
+            [str(name) for name in table.ids],
+            n_samples=n_samples,
+            observation_noise=observation_noise,
+            seed=random_state,
+            device=self.device,
+        )
+        values = self.scaling_.unscale(paths.double().numpy())  # (S, Q, D), series after series
+        # Rows of the answer: by series, then by sample, then by time as asked for.
+        number, place = np.divmod(np.arange(n_samples * len(order)), len(order))
+        by_sample = np.lexsort((place, number, questions.codes[order][place]))
+        number, place = number[by_sample], place[by_sample]
+        columns = dict(zip(self.value_cols_, values[number, place].T, strict=True))
+        rows = order[place]
+        return answer(
+            table.roles,
+            None if questions.ids is None else questions.ids[rows],
+            questions.times[rows],
+            columns,
+            self._dtypes(table),
+            samples=number,
+        )
+
+    def sample_prior(
+        self, n_series: int = 10, times: Any = None, *, observation_noise: bool = False, random_state: int = 0
+    ) -> pd.DataFrame:
+        """New series from the prior, z0 ~ N(0, I), at the given times; the first of them is z0's.
+
+        Args:
+            times: 1-D; None takes fifty over the usual span of a training series.
+        """
+        check_is_fitted(self, "module_")
+        check_number("n_series", n_series, integer=True)
+        if times is None:
+            times = self._usual_times()
+        asked = pd.Index(times)
+        instants = read_times(asked, "times", like=self.fitted_.clock)
+        if not len(asked):
+            raise ValueError("times is empty; ask for at least one time")
+        elapsed = instants.since(instants[np.argsort(asked)[:1].repeat(len(asked))]) / self.scaling_.time_unit
+        paths = inference.sample_prior(
+            self.module_,
+            torch.from_numpy(elapsed).to(self.fitted_.dtype),
+            n_series,
+            observation_noise=observation_noise,
+            seed=random_state,
+            device=self.device,
+        )
+        values = self.scaling_.unscale(paths.double().numpy()).reshape(-1, self.n_features_in_)
+        columns = dict(zip(self.value_cols_, values.T, strict=True))
+        roles = self.fitted_.roles
+        if roles.is_single:  # several new series of a model of one: their number is a column
+            roles = Roles("series", roles.time_name, roles.value_cols, None, roles.time_level)
+        return answer(
+            roles,
+            pd.Index(np.arange(n_series).repeat(len(asked))),
+            asked[np.tile(np.arange(len(asked)), n_series)],
+            columns,
+            {},
+        )
+
+    def impute(self, X: Any) -> Any:
+        """X with its NaN among the channels filled by the posterior mean; observed values stay."""
+        predicted = self.predict(X)
+        if isinstance(predicted, np.ndarray):
+            given = np.asarray(X, dtype=np.float64)
+            return np.where(np.isnan(given), predicted, given)
+        filled = X.to_frame(predicted.columns[0]) if isinstance(X, pd.Series) else X.copy()
+        for name in self.value_cols_:
+            missing = filled[name].isna()
+            if missing.any():
+                column = filled[name].astype(float_dtype(filled[name].dtype))
+                filled[name] = column.where(~missing, predicted[name])
+        return filled
+
+    def encode(self, X: Any) -> pd.DataFrame:
+        """Mean and standard deviation of q(z0 | series): one row per series, columns z0_1.. and z0_1_std.."""
+        check_is_fitted(self, "module_")
+        table = self._read(X)
+        mean, std = inference.encode(self.module_, self._collection(table), self.device)
+        names = [f"z0_{k + 1}" for k in range(mean.shape[1])]
+        columns = [*names, *(f"{name}_std" for name in names)]
+        values = torch.cat([mean, std], dim=1).double().numpy()
+        index = table.ids if table.roles.is_single else table.ids.rename(table.roles.id_name)
+        return pd.DataFrame(values, index=index, columns=columns)
+
+    def score(self, X: Any, y: Any = None) -> float:  # noqa: ARG002 - y is scikit-learn's convention
+        """Mean log predictive density of withheld points, in nats per value; higher is better.
+
+        The last third of each series is predicted from what is before it (task "extrapolate"), every
+        third row from the others ("interpolate"), or one after the other ("both"). Densities are per
+        unit of the data, so that scores of two models of the same data compare, and those of
+        different data don't.
+        """
+        check_is_fitted(self, "module_")
+        table = self._read(X)
+        if not table.observed_rows.any():
+            raise ValueError("score needs observed values; the frame has none")
+        density, hidden = self._log_density(table, lambda batch: split_contexts(batch, self.task))
+        return float((density - np.log(self.scaling_.spread))[hidden].mean())
+
+    def score_samples(self, X: Any) -> pd.DataFrame:
+        """Log predictive density of each observation given the series' other rows, row by row.
+
+        How surprising each value is: the lower, the more. Each row is predicted with one row in five
+        hidden, itself among them. NaN where nothing was observed.
+
+        Returns:
+            A frame with the index of X and a column for each channel, in nats per unit of the data.
+        """
+        check_is_fitted(self, "module_")
+        table = self._read(X)
+        if not table.observed_rows.any():
+            nothing = np.full(table.values.shape, np.nan)
+            return pd.DataFrame(nothing, index=table.frame.index, columns=pd.Index(self.value_cols_))
+        density, hidden = self._log_density(table, lambda batch: fold_contexts(batch, N_FOLDS))
+        # Each row is hidden in one fold, and 0 in the others.
+        once = np.where(hidden.any(0), density.sum(0) - np.log(self.scaling_.spread), np.nan)
+        rows, merged = table.merged_rows()
+        values = np.full(table.values.shape, np.nan)
+        values[rows] = once[merged]
+        values[np.isnan(table.values)] = np.nan
+        return pd.DataFrame(values, index=table.frame.index, columns=pd.Index(self.value_cols_))
+
+    # ------------------------------------------------------------------ files
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the fitted model to one file, whole or not at all; it holds no code.
+
+        Raises:
+            TypeError: where a parameter or column name is neither text, number nor None.
+        """
+        check_is_fitted(self, "module_")
+        parameters = self.get_params()
+        if isinstance(self.random_state, np.random.RandomState):
+            parameters["random_state"] = None  # its state belongs to the fit that is over
+        save_fitted(path, parameters, self.fitted_)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> LatentODE:
+        """Reads a model written by `save`; it predicts the same bits.
+
+        Raises:
+            FileNotFoundError, ValueError: where there is no such file, or it is no intact model file.
+        """
+        parameters, fitted = load_fitted(path)
+        model = cls(**parameters)
+        fitted.model.to(model.device)
+        model._adopt(fitted)
+        return model
+
+    # ------------------------------------------------------------------ between frames and tensors
+
+    def _read(self, X: Any) -> SeriesTable:
+        """Reads a frame by the fitted schema: the same channels and the same kind of time."""
+        n_channels = np.shape(X)[1] if isinstance(X, np.ndarray) and X.ndim == 2 else None
+        if n_channels is not None and n_channels != self.n_features_in_:
+            raise ValueError(
+                f"X has {n_channels} features, but LatentODE is expecting {self.n_features_in_} "
+                "features as input"
+            )
+        return read_frame(
+            X,
+            id_col=self.id_col,
+            time_col=self.time_col,
+            value_cols=self.value_cols_,
+            like=self.fitted_.clock,
+        )
+
+    def _collection(self, table: SeriesTable) -> SeriesCollection:
+        return table.collection(self.scaling_, self.fitted_.dtype)
+
+    def _predict(
+        self, table: SeriesTable, questions: Questions, level: Any, n_samples: int | None
+    ) -> dict[Hashable, np.ndarray]:
+        """Columns of means and bands (Q,) in the data's units, in the order asked."""
+        levels = check_levels(level)
+        check_number("n_samples", n_samples, integer=True, optional=True)
+        order, model_times, starts = questions.by_series(table, self.scaling_, self.fitted_.dtype)
+        mean, bounds = inference.predict(
+            self.module_,
+            self._collection(table),
+            inference.Queries(model_times, starts),
+            n_samples=n_samples or self.n_samples,
+            quantiles=[q for one in levels for q in (0.5 - one / 200, 0.5 + one / 200)],
+            device=self.device,
+        )
+        back = np.argsort(order)
+        found = self.scaling_.unscale(torch.cat([mean.unsqueeze(0), bounds]).double().numpy()[:, back])
+        columns = dict(zip(self.value_cols_, found[0].T, strict=True))
+        for channel, name in enumerate(self.value_cols_):
+            for number, one in enumerate(levels):
+                columns[f"{name}-lo-{one:g}"] = found[1 + 2 * number, :, channel]
+                columns[f"{name}-hi-{one:g}"] = found[2 + 2 * number, :, channel]
+        return columns
+
+    def _log_density(self, table: SeriesTable, contexts: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Scaled log densities (n_contexts, R, D) of the collection's rows, and where they were hidden."""
+        collection = self._collection(table)
+        return inference.hidden_log_density(self.module_, collection, contexts, device=self.device)
+
+    def _usual_times(self) -> pd.Index:
+        elapsed = np.linspace(0.0, self.scaling_.time_unit, 50)
+        if self.fitted_.clock.kind == "number":
+            return pd.Index(elapsed)
+        spans = pd.to_timedelta(elapsed, unit="s")
+        if self.fitted_.clock.kind == "timedelta":
+            return spans
+        return pd.Timestamp("2000-01-01", tz="UTC" if self.fitted_.clock.aware else None) + spans
+
+    def _dtypes(self, table: SeriesTable) -> dict[Hashable, Any]:
+        """The dtype in which each channel is answered, its bands likewise."""
+        return {name: float_dtype(table.frame[name].dtype) for name in self.value_cols_}
+
+    def _answer(
+        self, table: SeriesTable, questions: Questions, columns: Mapping[Any, np.ndarray]
+    ) -> pd.DataFrame:
+        return answer(table.roles, questions.ids, questions.times, columns, self._dtypes(table))
+
+
+def _check_observed(table: SeriesTable) -> None:
+    never = np.isnan(table.values).all(axis=0)
+    if never.any():
+        name = table.roles.value_cols[int(np.flatnonzero(never)[0])]
+        raise ValueError(
+            f"column {name!r} has no observed value in the whole frame; drop it, or leave it out of "
+            "value_cols"
+        )

@@ -1,0 +1,24 @@
+"""Between DataFrames and tensors: roles of columns, clocks, scaling, and the way back."""
+
+from latentode.frames.clock import Instants, read_times
+from latentode.frames.layout import SAMPLE, answer, answer_rows, float_dtype
+from latentode.frames.questions import Questions, ask_ahead, ask_rows, ask_times
+from latentode.frames.scaling import Scaling
+from latentode.frames.table import Roles, SeriesTable, read_frame
+
+__all__ = [
+    "SAMPLE",
+    "Instants",
+    "Questions",
+    "Roles",
+    "Scaling",
+    "SeriesTable",
+    "answer",
+    "answer_rows",
+    "ask_ahead",
+    "ask_rows",
+    "ask_times",
+    "float_dtype",
+    "read_frame",
+    "read_times",
+]

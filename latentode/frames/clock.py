@@ -1,0 +1,177 @@
+"""Times of any kind, size and unit, without loss of precision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+__all__ = ["Instants", "duration", "parse_times", "read_times"]
+
+_NANOSECONDS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
+
+
+@dataclass(frozen=True)
+class Instants:
+    """Points in time as whole units and a part of a unit, so that differences are exact.
+
+    Nanoseconds since 1970 don't fit into a float64 and Julian days lose milliseconds in one; the
+    whole parts are subtracted first. The unit is the second for datetimes and timedeltas, and the
+    user's own for numbers.
+
+    Shapes:
+        whole (R,), int64 where the input was integral and float64 else; part (R,) in [0, 1).
+    """
+
+    whole: np.ndarray
+    part: np.ndarray
+    kind: str
+    aware: bool = False
+
+    def __len__(self) -> int:
+        return len(self.whole)
+
+    def __getitem__(self, rows: Any) -> Instants:
+        return Instants(self.whole[rows], self.part[rows], self.kind, self.aware)
+
+    @classmethod
+    def none(cls, kind: str, aware: bool) -> Instants:
+        """No instant at all, of a kind that others can be held against."""
+        return cls(np.empty(0, dtype=np.int64), np.empty(0), kind, aware)
+
+    def since(self, origin: Instants) -> np.ndarray:
+        """Elapsed units from `origin`, row by row: (R,) float64."""
+        return (self.whole - origin.whole).astype(np.float64) + (self.part - origin.part)
+
+
+def parse_times(times: Any, what: str, *, like: Instants | None = None, zone: Any = None) -> pd.Index:
+    """Numbers, datetimes or timedeltas as an index of a proper dtype.
+
+    Text and bare objects are read as the kind of `like`; text without a time zone is local time in
+    `zone`. Periods stand for their start.
+
+    Raises:
+        TypeError: for what can't be read as times.
+    """
+    index = pd.Index(times)
+    if index.dtype == object or pd.api.types.is_string_dtype(index.dtype):
+        index = _from_objects(index, what, like)
+        if zone is not None and isinstance(index, pd.DatetimeIndex) and index.tz is None:
+            index = index.tz_localize(zone)
+    return index.to_timestamp() if isinstance(index, pd.PeriodIndex) else index
+
+
+def read_times(times: Any, what: str, *, like: Instants | None = None) -> Instants:
+    """Reads a column, index or list of numbers, datetimes, timedeltas or periods.
+
+    Args:
+        what: how messages call it, e.g. "column 'hours'".
+        like: instants whose kind the result must share.
+
+    Raises:
+        TypeError: for times of no known kind, or of another kind than `like`.
+    """
+    index = parse_times(times, what)
+    if pd.api.types.is_datetime64_any_dtype(index.dtype):
+        kind, aware = "datetime", getattr(index, "tz", None) is not None
+    elif pd.api.types.is_timedelta64_dtype(index.dtype):
+        kind, aware = "timedelta", False
+    elif pd.api.types.is_numeric_dtype(index.dtype) and not pd.api.types.is_bool_dtype(index.dtype):
+        kind, aware = "number", False
+        if pd.api.types.is_complex_dtype(index.dtype):
+            raise TypeError(f"{what} holds complex numbers; times must be real")
+    else:
+        raise TypeError(
+            f"{what} has dtype {index.dtype}, which is no time; use numbers, datetimes or timedeltas "
+            "(pd.to_datetime reads text)"
+        )
+    if like is not None:
+        _check_kind(kind, aware, like, what)
+    if kind == "number":
+        return _numbers(index)
+    return _ticks(index, kind, aware)
+
+
+def _numbers(index: pd.Index) -> Instants:
+    if pd.api.types.is_integer_dtype(index.dtype) and not index.hasnans:
+        numbers = index.to_numpy()
+        if numbers.dtype != np.uint64 or not len(numbers) or numbers.max() <= np.iinfo(np.int64).max:
+            return Instants(numbers.astype(np.int64), np.zeros(len(numbers)), "number")
+    numbers = index.to_numpy(dtype=np.float64, na_value=np.nan)
+    whole = np.floor(numbers)
+    with np.errstate(invalid="ignore"):  # inf - inf: refused by the reader, with the series' name
+        return Instants(whole, numbers - whole, "number")
+
+
+def _ticks(index: pd.Index, kind: str, aware: bool) -> Instants:
+    if isinstance(index.dtype, pd.ArrowDtype):
+        index = pd.Index(index.to_numpy() if kind == "timedelta" else pd.DatetimeIndex(index))
+    missing = index.isna()
+    per_second = 10**9 // _NANOSECONDS[index.unit]
+    whole, part = np.divmod(index.asi8, per_second)
+    part = part / per_second
+    if missing.any():
+        whole = np.where(missing, np.nan, whole.astype(np.float64))
+    return Instants(whole, part, kind, aware)
+
+
+def _from_objects(index: pd.Index, what: str, like: Instants | None) -> pd.Index:
+    inferred = index.infer_objects()
+    if inferred.dtype != object and not pd.api.types.is_string_dtype(inferred.dtype):
+        return inferred
+    kind = pd.api.types.infer_dtype(index, skipna=True)
+    try:
+        if kind in ("datetime", "date", "datetime64") or (like is not None and like.kind == "datetime"):
+            return pd.DatetimeIndex(pd.to_datetime(index))
+        if kind in ("timedelta", "timedelta64") or (like is not None and like.kind == "timedelta"):
+            return pd.TimedeltaIndex(pd.to_timedelta(index))
+        if kind in ("integer", "floating", "mixed-integer-float"):
+            return pd.Index(index.to_numpy(dtype=np.float64))
+    except (ValueError, TypeError) as failure:
+        raise TypeError(f"{what} can't be read as times: {failure}") from failure
+    raise TypeError(
+        f"{what} holds {'text' if kind == 'string' else kind}, not times; convert it first with "
+        "pd.to_datetime, pd.to_timedelta or pd.to_numeric"
+    )
+
+
+def _check_kind(kind: str, aware: bool, like: Instants, what: str) -> None:
+    if kind != like.kind:
+        raise TypeError(
+            f"{what} holds times of kind {kind!r}, where the model's are of kind {like.kind!r}; "
+            "use the same kind of time for fitting and predicting"
+        )
+    if aware != like.aware:
+        have, want = ("with", "without") if aware else ("without", "with")
+        raise TypeError(
+            f"{what} holds datetimes {have} a time zone, where the others are {want} one; "
+            "use tz_localize or tz_convert(None)"
+        )
+
+
+def duration(length: Any, kind: str, what: str) -> float:
+    """A length of time in the clock's units: a number, or anything pd.Timedelta reads.
+
+    Raises:
+        TypeError: where the length does not suit the kind of time.
+        ValueError: where it is not finite and positive.
+    """
+    if kind == "number":
+        if isinstance(length, bool) or not isinstance(length, (int, float, np.number)):
+            raise TypeError(f"{what} must be a number, as the times are; got {length!r}")
+        value = float(length)
+    else:
+        if isinstance(length, (int, float, np.number)):
+            raise TypeError(
+                f"{what} must be a length of time such as '48h' or a Timedelta, as the times are {kind}s; "
+                f"got {length!r}"
+            )
+        try:
+            value = pd.Timedelta(length) / pd.Timedelta(1, "s")
+        except ValueError as failure:
+            raise ValueError(f"{what}={length!r} is no length of time: {failure}") from failure
+    if not (np.isfinite(value) and value > 0):
+        raise ValueError(f"{what} must be positive and finite; got {length!r}")
+    return value

@@ -1,0 +1,119 @@
+"""When which series is asked about: the rows of a frame, times of the user's own, or steps ahead."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from latentode.frames.clock import Instants, duration, parse_times, read_times
+from latentode.frames.scaling import Scaling
+from latentode.frames.table import SeriesTable, read_keys
+
+__all__ = ["Questions", "ask_ahead", "ask_rows", "ask_times"]
+
+
+@dataclass(frozen=True)
+class Questions:
+    """Q pairs of a series and a time, in the order in which they were asked.
+
+    Shapes:
+        codes (Q,), each one's series in the table; instants (Q,); times (Q,), as the user has them;
+        ids (Q,), None for a frame that is a single series.
+    """
+
+    ids: pd.Index | None
+    times: pd.Index
+    codes: np.ndarray
+    instants: Instants
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def by_series(
+        self, table: SeriesTable, scaling: Scaling, dtype: torch.dtype
+    ) -> tuple[np.ndarray, torch.Tensor, torch.Tensor]:
+        """The order that sorts them by series, their model times in it, and where each series starts.
+
+        Model time counts from the first observation of each series, as the collection's does.
+        """
+        order = np.argsort(self.codes, kind="stable")
+        codes = self.codes[order]
+        elapsed = self.instants[order].since(table.times[table.first_rows()[codes]])
+        starts = np.searchsorted(codes, np.arange(len(table.ids) + 1))
+        times = torch.from_numpy(elapsed / scaling.time_unit).to(dtype)
+        return order, times, torch.from_numpy(starts)
+
+
+def ask_rows(table: SeriesTable) -> Questions:
+    """The rows of the frame itself."""
+    roles = table.roles
+    return Questions(roles.id_of(table.frame), roles.time_of(table.frame), table.codes, table.times)
+
+
+def ask_times(table: SeriesTable, times: Any) -> Questions:
+    """The same times for every series (1-D), or each series' own (a frame or a two-level index).
+
+    Raises:
+        ValueError: for no times, missing ones, or series that the table does not hold.
+        TypeError: for times of another kind than the table's.
+    """
+    if isinstance(times, (pd.DataFrame, pd.MultiIndex)):
+        return _ask_own_times(table, times)
+    if not np.size(times):
+        raise ValueError("times is empty; ask for at least one time")
+    known = table.roles.time_of(table.frame)
+    asked = parse_times(times, "times", like=table.times, zone=getattr(known, "tz", None))
+    instants = read_times(asked, "times", like=table.times)
+    if not (np.isfinite(instants.whole) & np.isfinite(instants.part)).all():
+        raise ValueError("times holds missing or infinite times; every time must be finite")
+    n_series = len(table.ids)
+    places = np.tile(np.arange(len(asked)), n_series)
+    return Questions(
+        None if table.roles.is_single else table.ids.repeat(len(asked)),
+        asked[places],
+        np.arange(n_series).repeat(len(asked)),
+        instants[places],
+    )
+
+
+def _ask_own_times(table: SeriesTable, times: pd.DataFrame | pd.MultiIndex) -> Questions:
+    roles = table.roles
+    frame = pd.DataFrame(index=times) if isinstance(times, pd.MultiIndex) else times
+    missing = [name for name in roles.key_columns if name not in frame.columns]
+    has_levels = frame.index.nlevels == 2 or (roles.is_single or roles.id_level is None)
+    if missing or not has_levels:
+        lacks = f"the columns {missing}" if missing else "the (series, time) index"
+        raise ValueError(f"times lacks {lacks}; a frame of times holds ids and times where the data do")
+    if len(frame) == 0:
+        raise ValueError("times is empty; ask for at least one time")
+    ids, codes, instants = read_keys(frame, roles, like=table.times)
+    places = table.ids.get_indexer(ids)
+    if (places < 0).any():
+        unknown = ids[int(np.flatnonzero(places < 0)[0])]
+        raise ValueError(f"times asks for series {unknown!r}, which the data do not hold")
+    return Questions(roles.id_of(frame), roles.time_of(frame), places[codes], instants)
+
+
+def ask_ahead(table: SeriesTable, horizon: Any, steps: int) -> Questions:
+    """`steps` equal steps up to `horizon` beyond each series' last observation, in the clock's dtype."""
+    length = duration(horizon, table.times.kind, "horizon")
+    n_series = len(table.ids)
+    fractions = np.tile(np.arange(1, steps + 1) / steps, n_series)
+    last = table.roles.time_of(table.frame)[table.last_rows()].repeat(steps)
+    if table.times.kind == "number":
+        leads: Any = length * fractions
+        whole = pd.api.types.is_integer_dtype(last.dtype) and bool(np.all(leads == np.round(leads)))
+        times = last + leads.astype(np.int64) if whole else last + leads
+    else:
+        leads = pd.TimedeltaIndex(np.round(length * 1e9 * fractions).astype("timedelta64[ns]"))
+        times = (last + leads).astype(last.dtype)
+    return Questions(
+        None if table.roles.is_single else table.ids.repeat(steps),
+        times,
+        np.arange(n_series).repeat(steps),
+        read_times(times, "the forecast's times", like=table.times),
+    )

@@ -1,0 +1,68 @@
+"""Brings values and times to scales a network can learn at; learned from training data only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["Scaling"]
+
+# Values farther than one such range beyond the central 99 % count as outliers when location and
+# scale are learned, so that a few of any size don't squeeze all the others together.
+CENTRAL = (0.005, 0.995)
+
+# The spread of a constant channel, relative to its value: small enough that predictions of it
+# equal it to three digits more than they need, large enough for float32.
+CONSTANT_SPREAD = 1e-3
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """x -> (x - center) / spread for each channel, t -> t / time_unit.
+
+    `time_unit` is the length, in the clock's units, that the model calls 1: the span that nine in
+    ten training series stay within, or a twentieth of the longest span where that is longer.
+
+    Shapes:
+        center, spread (D,).
+    """
+
+    center: np.ndarray
+    spread: np.ndarray
+    time_unit: float
+
+    @classmethod
+    def learn(cls, values: np.ndarray, spans: np.ndarray) -> Scaling:
+        """From observed values (R, D), NaN where missing, and the series' spans (n_series,)."""
+        centers, spreads = zip(*(_location_and_scale(column) for column in values.T), strict=True)
+        return cls(np.array(centers), np.array(spreads), _time_unit(spans))
+
+    def scale(self, values: np.ndarray) -> np.ndarray:
+        with np.errstate(over="ignore"):
+            return np.clip((values - self.center) / self.spread, -1e30, 1e30)
+
+    def unscale(self, values: np.ndarray) -> np.ndarray:
+        return values * self.spread + self.center
+
+
+def _location_and_scale(column: np.ndarray) -> tuple[float, float]:
+    observed = column[~np.isnan(column)]
+    # Squares of very large or very small numbers leave float64's range; units of the largest don't.
+    unit = float(np.abs(observed).max()) or 1.0
+    observed = observed / unit
+    low, high = np.quantile(observed, CENTRAL)
+    margin = high - low
+    if margin > 0:
+        observed = observed.clip(low - margin, high + margin)
+    center, spread = float(observed.mean()), float(observed.std())
+    if spread < 1e-9:  # below this the variation is rounding
+        spread = CONSTANT_SPREAD * (abs(center) or 1.0)
+    return center * unit, max(spread * unit, np.finfo(np.float64).tiny)
+
+
+def _time_unit(spans: np.ndarray) -> float:
+    positive = spans[spans > 0]
+    if not len(positive):
+        return 1.0
+    return float(max(np.quantile(positive, 0.9), positive.max() / 20))

@@ -1,0 +1,367 @@
+"""Reads a frame: which rows belong to which series, when, and what was observed."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from latentode.frames.clock import Instants, read_times
+from latentode.frames.scaling import Scaling
+from latentode.series import SeriesCollection
+
+__all__ = ["Roles", "SeriesTable", "read_frame", "read_keys"]
+
+SINGLE = 0  # the id of the only series of a frame without ids
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Which columns hold what. `id_level` and `time_level` say that the role is the index's.
+
+    Where `id_name` is None the frame is a single series. `from_array` marks a plain array, whose
+    clock is the row number.
+    """
+
+    id_name: Hashable | None
+    time_name: Hashable | None
+    value_cols: tuple[Hashable, ...]
+    id_level: int | None = None
+    time_level: int | None = None
+    from_array: bool = False
+
+    @property
+    def is_single(self) -> bool:
+        return self.id_name is None and self.id_level is None
+
+    @property
+    def key_columns(self) -> list[Hashable]:
+        """The id and time columns, where they are columns."""
+        columns = []
+        if self.id_level is None and self.id_name is not None:
+            columns.append(self.id_name)
+        if self.time_level is None and self.time_name is not None:
+            columns.append(self.time_name)
+        return columns
+
+    def id_of(self, frame: pd.DataFrame) -> pd.Index | None:
+        if self.is_single:
+            return None
+        if self.id_level is not None:
+            return frame.index.get_level_values(self.id_level)
+        return pd.Index(frame[self.id_name])
+
+    def time_of(self, frame: pd.DataFrame) -> pd.Index:
+        if self.time_level is not None:
+            return frame.index.get_level_values(self.time_level)
+        return pd.Index(frame[self.time_name])
+
+    def describe_time(self) -> str:
+        if self.time_level is None:
+            return f"time column {self.time_name!r}"
+        return "the index" if self.is_single else "the index's time level"
+
+
+@dataclass(frozen=True)
+class SeriesTable:
+    """The rows of a frame in the frame's order, with their series and times.
+
+    Shapes:
+        ids (n_series,), in order of appearance; codes (R,) number of each row's series;
+        times (R,); values (R, D) float64, NaN where not observed.
+    """
+
+    frame: pd.DataFrame
+    roles: Roles
+    ids: pd.Index
+    codes: np.ndarray
+    times: Instants
+    values: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    @property
+    def observed_rows(self) -> np.ndarray:
+        return ~np.isnan(self.values).all(axis=1)
+
+    def first_rows(self) -> np.ndarray:
+        """Row number of each series' first observation (of its first row, where it has none)."""
+        return self._edge_rows(last=False)
+
+    def last_rows(self) -> np.ndarray:
+        """Row number of each series' last observation (of its last row, where it has none)."""
+        return self._edge_rows(last=True)
+
+    def _edge_rows(self, *, last: bool) -> np.ndarray:
+        # Observed rows sort behind the others for the last one, before them for the first.
+        rank = self.observed_rows if last else ~self.observed_rows
+        order = np.lexsort((self.times.part, self.times.whole, rank, self.codes))
+        starts = np.searchsorted(self.codes[order], np.arange(len(self.ids) + 1))
+        return order[starts[1:] - 1] if last else order[starts[:-1]]
+
+    def spans(self) -> np.ndarray:
+        """Elapsed clock units between each series' first and last observation: (n_series,)."""
+        return self.times[self.last_rows()].since(self.times[self.first_rows()])
+
+    def merged_rows(self) -> tuple[np.ndarray, np.ndarray]:
+        """The observed rows by series and time, and a number for each that rows of equal time share."""
+        rows = np.flatnonzero(self.observed_rows)
+        rows = rows[np.lexsort((self.times.part[rows], self.times.whole[rows], self.codes[rows]))]
+        new = np.ones(len(rows), dtype=bool)
+        new[1:] = (
+            (np.diff(self.codes[rows]) != 0)
+            | (np.diff(self.times.whole[rows]) != 0)
+            | (np.diff(self.times.part[rows]) != 0)
+        )
+        return rows, np.cumsum(new) - 1
+
+    def collection(self, scaling: Scaling, dtype: torch.dtype) -> SeriesCollection:
+        """The observed rows, scaled and sorted, rows of equal time merged.
+
+        Time is counted from each series' first observation, in model time.
+        """
+        rows, group = self.merged_rows()
+        n_rows = group[-1] + 1 if len(group) else 0
+        values = np.full((n_rows, self.values.shape[1]), np.nan)
+        row, column = np.nonzero(~np.isnan(self.values[rows]))
+        values[group[row], column] = self.values[rows][row, column]
+        rows = rows[np.unique(group, return_index=True)[1]]
+        codes = self.codes[rows]
+        elapsed = self.times[rows].since(self.times[self.first_rows()[codes]])
+        mask = ~np.isnan(values)
+        scaled = np.where(mask, scaling.scale(np.where(mask, values, scaling.center)), 0.0)
+        return SeriesCollection(
+            times=torch.from_numpy(elapsed / scaling.time_unit).to(dtype),
+            values=torch.from_numpy(scaled).to(dtype),
+            mask=torch.from_numpy(mask),
+            starts=torch.from_numpy(np.searchsorted(codes, np.arange(len(self.ids) + 1))),
+        )
+
+
+def read_frame(
+    data: Any,
+    *,
+    id_col: Hashable | None = None,
+    time_col: Hashable | None = None,
+    value_cols: Sequence[Hashable] | None = None,
+    like: Instants | None = None,
+) -> SeriesTable:
+    """Reads a long frame, a frame with a (series, time) index, or one series whose index is the clock.
+
+    Args:
+        value_cols: None takes every column that is neither id nor time.
+        like: instants of the fitted model, whose kind of time the frame must share.
+
+    Raises:
+        TypeError, ValueError: for whatever is wrong with the frame, naming series and column.
+    """
+    frame, from_array = _as_frame(data)
+    roles = _find_roles(frame, id_col, time_col, value_cols, from_array=from_array)
+    ids, codes, times = read_keys(frame, roles, like=like)
+    values = np.column_stack([_read_values(frame[column], column) for column in roles.value_cols]).reshape(
+        len(frame), len(roles.value_cols)
+    )
+    table = SeriesTable(frame, roles, ids, codes, times, values)
+    _check_finite(table)
+    _check_duplicates(table)
+    return table
+
+
+def read_keys(
+    frame: pd.DataFrame, roles: Roles, *, like: Instants | None = None
+) -> tuple[pd.Index, np.ndarray, Instants]:
+    """The series (ids in order of appearance, code of each row) and the time of each row."""
+    id_index = roles.id_of(frame)
+    if id_index is None:
+        ids, codes = pd.Index([SINGLE]), np.zeros(len(frame), dtype=np.int64)
+    else:
+        codes, ids = pd.factorize(id_index, sort=False)
+        if (codes < 0).any():
+            row = int(np.flatnonzero(codes < 0)[0])
+            raise ValueError(
+                f"row {row} has no series id (in {_name(roles.id_name, 'the index')}); "
+                "every row must say which series it belongs to"
+            )
+        ids = pd.Index(ids)
+    what = roles.describe_time()
+    times = read_times(roles.time_of(frame), what, like=like)
+    bad = ~(np.isfinite(times.whole) & np.isfinite(times.part))
+    if bad.any():
+        row = int(np.flatnonzero(bad)[0])
+        where = "" if roles.is_single else f"series {ids[codes[row]]!r}, "
+        raise ValueError(
+            f"{where}row {row}: {what} is missing or infinite; every row needs a finite time. "
+            "Drop such rows first, e.g. df.dropna(subset=[...])"
+        )
+    return ids, codes, times
+
+
+def _as_frame(data: Any) -> tuple[pd.DataFrame, bool]:
+    if isinstance(data, pd.DataFrame):
+        frame, from_array = data, False
+    elif isinstance(data, pd.Series):
+        frame, from_array = data.to_frame("value" if data.name is None else data.name), False
+    elif isinstance(data, (np.ndarray, list)):
+        array = np.asarray(data)
+        if array.ndim != 2:
+            raise ValueError(
+                f"an array must have two dimensions, a row for each time and a column for each channel; "
+                f"got {array.ndim}. Reshape your data: x.reshape(-1, 1) makes one channel of a 1-D array"
+            )
+        frame, from_array = pd.DataFrame(array), True
+    else:
+        raise TypeError(f"expected a pandas DataFrame; got {type(data).__name__}")
+    if not frame.columns.is_unique:
+        twice = frame.columns[frame.columns.duplicated()][0]
+        raise ValueError(f"two columns are called {twice!r}; column names must be unique")
+    if len(frame) == 0:
+        raise ValueError("the frame is empty: it has no rows")
+    return frame, from_array
+
+
+def _find_roles(
+    frame: pd.DataFrame,
+    id_col: Hashable | None,
+    time_col: Hashable | None,
+    value_cols: Sequence[Hashable] | None,
+    *,
+    from_array: bool,
+) -> Roles:
+    levels = list(frame.index.names)
+    is_multi = isinstance(frame.index, pd.MultiIndex)
+    if is_multi and frame.index.nlevels != 2 and (id_col is None or time_col is None):
+        raise ValueError(
+            f"the index has {frame.index.nlevels} levels; a (series, time) index has two. "
+            "Name id_col and time_col, or use reset_index"
+        )
+
+    def find(name: Hashable | None, role: str, default: int | None) -> tuple[Hashable | None, int | None]:
+        if name is None:
+            return (levels[default] if default is not None else None), default
+        if name in frame.columns:
+            return name, None
+        if name in levels:
+            return name, levels.index(name)
+        raise ValueError(
+            f"{role}={name!r} is neither a column nor an index level of the frame; "
+            f"its columns are {_listed(frame.columns)}"
+        )
+
+    id_name, id_level = find(id_col, "id_col", 0 if is_multi else None)
+    if time_col is None and not is_multi and id_col is not None and isinstance(frame.index, pd.RangeIndex):
+        raise ValueError(
+            f"id_col={id_col!r} was given without time_col, and the index only counts the rows; "
+            "name the time column with time_col=..."
+        )
+    time_name, time_level = find(time_col, "time_col", frame.index.nlevels - 1)
+    keys = {id_name if id_level is None else None, time_name if time_level is None else None} - {None}
+    if value_cols is None:
+        chosen = [column for column in frame.columns if column not in keys]
+        if not chosen:
+            raise ValueError("the frame has no value columns beside its id and time columns")
+    else:
+        if isinstance(value_cols, str):
+            raise TypeError(f"value_cols must be a list of column names; got the text {value_cols!r}")
+        chosen = list(value_cols)
+        if not chosen:
+            raise ValueError("value_cols is empty; name at least one column, or leave it out to take all")
+        missing = [column for column in chosen if column not in frame.columns]
+        if missing:
+            raise ValueError(
+                f"the frame lacks the value columns {_listed(missing)}; "
+                f"its columns are {_listed(frame.columns)}"
+            )
+        if len(set(chosen)) < len(chosen):
+            raise ValueError(f"value_cols names a column twice: {_listed(chosen)}")
+        both = [column for column in chosen if column in keys]
+        if both:
+            raise ValueError(f"{both[0]!r} can't be both a value column and the id or time column")
+    return Roles(id_name, time_name, tuple(chosen), id_level, time_level, from_array)
+
+
+def _read_values(column: pd.Series, name: Hashable) -> np.ndarray:
+    dtype = column.dtype
+    if pd.api.types.is_complex_dtype(dtype):
+        raise ValueError(f"Complex data not supported: column {name!r} holds complex numbers")
+    if pd.api.types.is_object_dtype(dtype):
+        kind = pd.api.types.infer_dtype(column, skipna=True)
+        if kind not in ("integer", "floating", "mixed-integer-float", "boolean", "empty"):
+            remedy = "convert it with astype(float)" if kind == "decimal" else "convert it with pd.to_numeric"
+            raise TypeError(
+                f"column {name!r} holds {'text' if kind == 'string' else kind} where numbers belong; "
+                f"{remedy}, or choose the channels with value_cols=[...]"
+            )
+    elif not (pd.api.types.is_numeric_dtype(dtype) or pd.api.types.is_bool_dtype(dtype)):
+        raise TypeError(
+            f"column {name!r} has dtype {dtype} where numbers belong; convert it with pd.to_numeric, "
+            "or choose the channels with value_cols=[...]"
+        )
+    if isinstance(dtype, pd.ArrowDtype) and "decimal" in str(dtype):
+        raise TypeError(f"column {name!r} holds decimal numbers; convert it with astype(float)")
+    return column.to_numpy(dtype=np.float64, na_value=np.nan)
+
+
+def _check_finite(table: SeriesTable) -> None:
+    infinite = np.isinf(table.values)
+    if infinite.any():
+        row, column = (int(i[0]) for i in np.nonzero(infinite))
+        raise ValueError(
+            f"{_where(table, row)}: column {table.roles.value_cols[column]!r} is infinite; "
+            "mark what was not observed as NaN, e.g. df.replace([np.inf, -np.inf], np.nan)"
+        )
+
+
+def _check_duplicates(table: SeriesTable) -> None:
+    """Rows of one series and time may complement each other; they must not contradict each other."""
+    times, codes = table.times, table.codes
+    order = np.lexsort((times.part, times.whole, codes))
+    repeats = np.flatnonzero(
+        (codes[order][1:] == codes[order][:-1])
+        & (times.whole[order][1:] == times.whole[order][:-1])
+        & (times.part[order][1:] == times.part[order][:-1])
+    )
+    if not len(repeats):
+        return
+    # Compare every observed value with the smallest and the largest of its (series, time) group.
+    new_group = np.ones(len(order), dtype=bool)
+    new_group[repeats + 1] = False
+    starts = np.flatnonzero(new_group)
+    values = table.values[order]
+    low = np.minimum.reduceat(np.where(np.isnan(values), np.inf, values), starts)
+    high = np.maximum.reduceat(np.where(np.isnan(values), -np.inf, values), starts)
+    conflict = high > low
+    if not conflict.any():
+        return
+    group, column = (int(i[0]) for i in np.nonzero(conflict))
+    row = int(order[starts[group]])
+    keys = table.roles
+    names = [str(name) for name in (keys.id_name, keys.time_name) if name is not None]
+    remedy = f"df.groupby({names!r}).mean()" if names else "df.groupby(level=0).mean()"
+    raise ValueError(
+        f"{_where(table, row)} has two rows with different {keys.value_cols[column]!r} values; times must "
+        f"be unique within a series. Merge them first, e.g. {remedy}"
+    )
+
+
+def _where(table: SeriesTable, row: int) -> str:
+    """'series 'patient 17' at hours=3.5', for messages."""
+    time = table.roles.time_of(table.frame)[row]
+    name = table.roles.time_name if table.roles.time_name is not None else "time"
+    if table.roles.is_single:
+        return f"the series at {name}={time}"
+    return f"series {table.ids[table.codes[row]]!r} at {name}={time}"
+
+
+def _name(name: Hashable | None, otherwise: str) -> str:
+    return otherwise if name is None else f"column {name!r}"
+
+
+def _listed(names: Any, most: int = 12) -> str:
+    names = list(names)
+    shown = ", ".join(repr(name) for name in names[:most])
+    return f"[{shown}{', ...' if len(names) > most else ''}]"

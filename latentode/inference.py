@@ -1,0 +1,289 @@
+"""Answers of a fitted model, in chunks of bounded memory: means, quantiles, paths, densities."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from latentode.model import LatentODEModel
+from latentode.sampling import named_generator, normal_draws
+from latentode.series import SeriesBatch, SeriesCollection
+
+__all__ = [
+    "Queries",
+    "encode",
+    "heldout_log_density",
+    "hidden_log_density",
+    "mixture_quantile",
+    "predict",
+    "sample",
+    "sample_prior",
+]
+
+# Numbers that one chunk's largest array may hold: 32 MiB in single precision.
+CHUNK_NUMBERS = 8_000_000
+
+# Samples of z0 behind a log density.
+N_SCORE_SAMPLES = 16
+
+# Queries of one series that are answered at once; a longer list is cut, its context read again.
+MAX_QUERIES = 2048
+
+
+@dataclass(frozen=True)
+class Queries:
+    """Times to be answered: (Q,) in model time on the series' clocks, series after series.
+
+    Series i owns times[starts[i]:starts[i + 1]].
+    """
+
+    times: Tensor
+    starts: Tensor
+
+    def pieces(self, most: int) -> list[tuple[int, int, int]]:
+        """(series, first, last) with at most `most` queries each, shortest first."""
+        found = []
+        for series, (first, last) in enumerate(
+            zip(self.starts[:-1].tolist(), self.starts[1:].tolist(), strict=True)
+        ):
+            for start in range(first, last, most):
+                found.append((series, start, min(last, start + most)))
+        return sorted(found, key=lambda piece: piece[2] - piece[1])
+
+
+def _chunks(
+    contexts: SeriesCollection, queries: Queries, numbers_per_row: int, *, split: bool = True
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Series (B,), their query rows (B, M) padded by the last, and which are no padding (B, M)."""
+    lengths = contexts.lengths.tolist()
+    waiting: list[tuple[int, int, int]] = []
+    longest = 0
+    most = MAX_QUERIES if split else max(1, len(queries.times))
+    for piece in queries.pieces(most):
+        rows = max(longest, lengths[piece[0]] + piece[2] - piece[1])
+        if waiting and rows * (len(waiting) + 1) * numbers_per_row > CHUNK_NUMBERS:
+            yield _padded(waiting)
+            waiting, rows = [], lengths[piece[0]] + piece[2] - piece[1]
+        waiting.append(piece)
+        longest = rows
+    if waiting:
+        yield _padded(waiting)
+
+
+def _padded(pieces: list[tuple[int, int, int]]) -> tuple[Tensor, Tensor, Tensor]:
+    series, first, last = torch.tensor(pieces).T
+    rank = torch.arange(int((last - first).max()))
+    inside = rank < (last - first).unsqueeze(1)
+    rows = torch.minimum(first.unsqueeze(1) + rank, (last - 1).unsqueeze(1))
+    return series, rows, inside
+
+
+def _posterior_samples(model: LatentODEModel, context: SeriesBatch, draws: Tensor) -> Tensor:
+    """Mu + sigma * eps with the same draws (S, L) for every series: (S, B, L)."""
+    posterior = model.posterior(context)
+    return posterior.mean + posterior.stddev * draws.to(posterior.mean).unsqueeze(1)
+
+
+@torch.no_grad()
+def predict(
+    model: LatentODEModel,
+    contexts: SeriesCollection,
+    queries: Queries,
+    *,
+    n_samples: int,
+    quantiles: Sequence[float] = (),
+    device: torch.device | str = "cpu",
+) -> tuple[Tensor, Tensor]:
+    """Posterior mean and quantiles of the observations at the queries, in scaled units.
+
+    The samples of z0 are the same quasi-random draws for every series, so that the answer for a
+    series depends on that series alone.
+
+    Shapes:
+        -> mean (Q, D), quantiles (n_quantiles, Q, D).
+    """
+    n_queries, n_channels = len(queries.times), contexts.n_channels
+    mean = torch.empty(n_queries, n_channels, dtype=contexts.values.dtype)
+    found = torch.empty(len(quantiles), n_queries, n_channels, dtype=contexts.values.dtype)
+    latent_dim = model.posterior(contexts.batch([0]).to(device)).mean.shape[-1]
+    draws = normal_draws(n_samples, latent_dim, seed=0)
+    for series, rows, inside in _chunks(contexts, queries, n_samples * max(latent_dim, n_channels)):
+        context = contexts.batch(series).to(device)
+        answer = model.predictive(
+            context, queries.times[rows].to(device), _posterior_samples(model, context, draws)
+        )
+        kept = rows[inside]
+        mean[kept] = answer.mean.cpu()[inside]
+        for number, quantile in enumerate(quantiles):
+            value = mixture_quantile(answer.component_means, answer.variance.sqrt(), quantile)
+            found[number, kept] = value.cpu()[inside]
+    return mean, found
+
+
+@torch.no_grad()
+def sample(
+    model: LatentODEModel,
+    contexts: SeriesCollection,
+    queries: Queries,
+    names: Sequence[Hashable],
+    *,
+    n_samples: int,
+    observation_noise: bool,
+    seed: int,
+    device: torch.device | str = "cpu",
+) -> Tensor:
+    """Jointly drawn paths at the queries, in scaled units: (S, Q, D).
+
+    A series' draws come from its name and the seed, so that its companions change none of them and
+    different series' paths are independent.
+    """
+    n_channels = contexts.n_channels
+    paths = torch.empty(n_samples, len(queries.times), n_channels, dtype=contexts.values.dtype)
+    for series, rows, inside in _chunks(contexts, queries, 8 * n_samples * n_channels, split=False):
+        context = contexts.batch(series).to(device)
+        posterior = model.posterior(context)
+        like = posterior.mean
+        of_state = np.empty((n_samples, len(series), like.shape[-1]))
+        of_path = np.zeros((n_samples, len(series), rows.shape[1], n_channels, 2))
+        of_noise = np.zeros((n_samples, len(series), rows.shape[1], n_channels))
+        for place, number in enumerate(series.tolist()):
+            generator = named_generator(names[number], seed)
+            n_rows = int(inside[place].sum())
+            of_state[:, place] = generator.standard_normal(of_state[:, place].shape)
+            of_path[:, place, :n_rows] = generator.standard_normal((n_samples, n_rows, n_channels, 2))
+            if observation_noise:
+                of_noise[:, place, :n_rows] = generator.standard_normal((n_samples, n_rows, n_channels))
+        z0 = like + posterior.stddev * torch.from_numpy(of_state).to(like)
+        found = model.sample_paths(
+            context, queries.times[rows].to(device), z0, torch.from_numpy(of_path).to(device)
+        )
+        found = found + model.likelihood.noise_variance.sqrt() * torch.from_numpy(of_noise).to(like)
+        paths[:, rows[inside]] = found.cpu()[:, inside]
+    return paths
+
+
+@torch.no_grad()
+def sample_prior(
+    model: LatentODEModel,
+    times: Tensor,
+    n_series: int,
+    *,
+    observation_noise: bool,
+    seed: int,
+    device: torch.device | str = "cpu",
+) -> Tensor:
+    """New series at `times` (M,), z0 ~ N(0, I) standing at time 0, in scaled units: (n_series, M, D)."""
+    nothing = torch.zeros(0, model.likelihood.n_channels, dtype=times.dtype)
+    contexts = SeriesCollection(
+        times[:0], nothing, nothing.bool(), torch.zeros(n_series + 1, dtype=torch.int64)
+    )
+    queries = Queries(times.repeat(n_series), torch.arange(n_series + 1) * len(times))
+    paths = sample(
+        model,
+        contexts,
+        queries,
+        [f"prior {number}" for number in range(n_series)],
+        n_samples=1,
+        observation_noise=observation_noise,
+        seed=seed,
+        device=device,
+    )
+    return paths[0].view(n_series, len(times), -1)
+
+
+def mixture_quantile(means: Tensor, std: Tensor, quantile: float, n_iterations: int = 12) -> Tensor:
+    r"""X with (1/S) sum_s Phi((x - mean_s) / std) = quantile: a normal mixture's quantile, not a sample's.
+
+    Newton's method, kept inside the interval between the smallest and the largest component's own
+    quantile, where the root must be; twelve steps reach single precision.
+
+    Shapes:
+        means (S, ...), std (...) -> (...).
+    """
+    z = torch.special.ndtri(torch.tensor(quantile, dtype=torch.float64)).to(std)
+    low, high = means.amin(0) + z * std, means.amax(0) + z * std
+    spread = (means.var(0, unbiased=False) + std.square()).sqrt()
+    x = (means.mean(0) + z * spread).clamp(low, high)
+    for _ in range(n_iterations):
+        standardised = (x - means) / std
+        excess = torch.special.ndtr(standardised).mean(0) - quantile
+        density = torch.exp(-0.5 * standardised.square()).mean(0) / (std * (2 * torch.pi) ** 0.5)
+        low, high = torch.where(excess < 0, x, low), torch.where(excess > 0, x, high)
+        newton = x - excess / density
+        inside = (newton > low) & (newton < high)
+        x = torch.where(inside, newton, (low + high) / 2)
+    return x
+
+
+@torch.no_grad()
+def encode(
+    model: LatentODEModel, contexts: SeriesCollection, device: torch.device | str = "cpu"
+) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of q(z0 | series) for each series: (n_series, L) each."""
+    lengths = contexts.lengths
+    order = torch.argsort(lengths, stable=True)
+    rows_in_chunk = max(1, CHUNK_NUMBERS // (64 * contexts.n_channels))
+    means, stds = [], []
+    start = 0
+    while start < len(order):
+        stop = start + 1
+        while stop < len(order) and (stop + 1 - start) * int(lengths[order[stop]]) <= rows_in_chunk:
+            stop += 1
+        posterior = model.posterior(contexts.batch(order[start:stop]).to(device))
+        means.append(posterior.mean.cpu())
+        stds.append(posterior.stddev.cpu())
+        start = stop
+    back = torch.argsort(order)
+    return torch.cat(means)[back], torch.cat(stds)[back]
+
+
+@torch.no_grad()
+def heldout_log_density(
+    model: LatentODEModel, context: SeriesBatch, target: SeriesBatch, n_samples: int = N_SCORE_SAMPLES
+) -> Tensor:
+    """Log p(x | context) at each observed entry of the target, in scaled units: (B, M, D).
+
+    A mixture over quasi-random samples of z0, the same for every series, so that the answer depends
+    on nothing but the series itself.
+    """
+    posterior = model.posterior(context)
+    draws = normal_draws(n_samples, posterior.mean.shape[-1], seed=0).to(posterior.mean)
+    z0 = posterior.mean + posterior.stddev * draws.unsqueeze(1)
+    return model.predictive(context, target.times, z0).log_prob(target.values, target.mask)
+
+
+@torch.no_grad()
+def hidden_log_density(
+    model: LatentODEModel,
+    contexts: SeriesCollection,
+    choose: Callable[[SeriesBatch], list[Tensor]],
+    *,
+    device: torch.device | str = "cpu",
+) -> tuple[np.ndarray, np.ndarray]:
+    """Log density of what each chosen context hides, in scaled units.
+
+    Args:
+        choose: from a batch to the contexts to predict from, (B, N) masks.
+
+    Shapes:
+        -> densities at the collection's rows, 0 where not hidden, and where they were: (n_contexts, R, D).
+    """
+    everything = Queries(contexts.times, contexts.starts)
+    densities: list[np.ndarray] = []
+    hidden: list[np.ndarray] = []
+    for series, _, _ in _chunks(contexts, everything, 16 * contexts.n_channels, split=False):
+        rows, inside = contexts.rows(series)
+        batch = contexts.batch(series)
+        for number, keep in enumerate(choose(batch)):
+            if number == len(densities):
+                densities.append(np.zeros(contexts.values.shape))
+                hidden.append(np.zeros(contexts.values.shape, dtype=bool))
+            target = batch.restrict(~keep)
+            density = heldout_log_density(model, batch.restrict(keep).to(device), target.to(device))
+            densities[number][rows[inside]] = density.cpu().double()[inside].numpy()
+            hidden[number][rows[inside]] = target.mask[inside].numpy()
+    return np.stack(densities), np.stack(hidden)

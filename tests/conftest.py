@@ -1,0 +1,50 @@
+"""Small fitted models that many tests ask."""
+
+from __future__ import annotations
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from latentode import LatentODE
+
+mpl.use("Agg")
+# The models here are tiny: a second thread would cost more in waiting than it does in work.
+torch.set_num_threads(1)
+
+
+def make_frame(n_series: int = 14, seed: int = 0) -> pd.DataFrame:
+    """Two phases of one oscillation and a constant, at odd times, a fifth of the values missing."""
+    random = np.random.default_rng(seed)
+    frames = []
+    for number in range(n_series):
+        n_rows = int(random.integers(1, 15)) if number else 12
+        hours = np.sort(random.uniform(0, 10, n_rows))
+        phase = random.uniform(0, 6)
+        frames.append(
+            pd.DataFrame(
+                {
+                    "patient": f"p{number}",
+                    "hours": hours,
+                    "hr": 80 + 10 * np.sin(hours + phase) + random.normal(0, 1, n_rows),
+                    "temp": (37 + np.cos(hours + phase)).astype("float32"),
+                    "flat": 5.0,
+                }
+            )
+        )
+    frame = pd.concat(frames, ignore_index=True)
+    frame[["hr", "temp"]] = frame[["hr", "temp"]].mask(random.random((len(frame), 2)) < 0.2)
+    return frame
+
+
+@pytest.fixture
+def frame() -> pd.DataFrame:
+    return make_frame()
+
+
+@pytest.fixture(scope="session")
+def fitted() -> LatentODE:
+    """A model fitted for a moment; tests must not change it."""
+    return LatentODE("patient", "hours", max_iter=40, random_state=0).fit(make_frame())

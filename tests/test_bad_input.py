@@ -1,0 +1,278 @@
+"""Everything malformed is an error before training, naming what is wrong and how to mend it."""
+
+from decimal import Decimal
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.exceptions import NotFittedError
+
+from latentode import LatentODE
+from tests.conftest import make_frame
+
+FRAME = make_frame()
+
+
+def changed(**columns):
+    return FRAME.assign(**columns)
+
+
+def at(row, column, value):
+    frame = FRAME.astype({column: object}) if isinstance(value, str) else FRAME.copy()
+    frame.loc[row, column] = value
+    return frame
+
+
+FRAMES = {
+    "no frame": (None, TypeError, "expected a pandas DataFrame; got NoneType"),
+    "a dict": ({"a": [1]}, TypeError, "expected a pandas DataFrame; got dict"),
+    "empty": (FRAME.iloc[:0], ValueError, "the frame is empty"),
+    "no id column": (FRAME.drop(columns="patient"), ValueError, "id_col='patient' is neither a column"),
+    "no time column": (FRAME.drop(columns="hours"), ValueError, "time_col='hours' is neither a column"),
+    "no value columns": (FRAME[["patient", "hours"]], ValueError, "has no value columns"),
+    "column twice": (
+        pd.concat([FRAME, FRAME.hr], axis=1),
+        ValueError,
+        "two columns are called 'hr'; column names must be unique",
+    ),
+    "text": (at(3, "hr", "high"), TypeError, "column 'hr' holds .* where numbers belong; .*pd.to_numeric"),
+    "text column": (
+        changed(hr="x"),
+        TypeError,
+        "column 'hr' .* where numbers belong; .*pd.to_numeric",
+    ),
+    "decimal": (changed(hr=Decimal("1.5")), TypeError, r"column 'hr' holds decimal .*astype\(float\)"),
+    "complex": (changed(hr=1j), ValueError, "column 'hr' holds complex numbers"),
+    "datetimes as values": (changed(hr=pd.Timestamp("2024")), TypeError, "column 'hr' has dtype datetime64"),
+    "categories": (
+        changed(hr=pd.Categorical(["a"] * len(FRAME))),
+        TypeError,
+        "column 'hr' has dtype category",
+    ),
+    "infinite value": (
+        at(3, "temp", np.inf),
+        ValueError,
+        r"series 'p0' at hours=.*: column 'temp' is infinite; mark what was not observed as NaN",
+    ),
+    "NaN time": (at(4, "hours", np.nan), ValueError, "series 'p0', row 4: time column 'hours' is missing"),
+    "infinite time": (at(4, "hours", -np.inf), ValueError, "series 'p0', row 4: .*infinite"),
+    "NaT": (
+        changed(hours=pd.to_timedelta(FRAME.hours, "h").where(FRAME.index != 4)),
+        ValueError,
+        "series 'p0', row 4: .* missing",
+    ),
+    "text times": (
+        changed(hours="noon"),
+        TypeError,
+        "time column 'hours' holds text, not times; .*to_datetime",
+    ),
+    "boolean times": (changed(hours=True), TypeError, "time column 'hours' has dtype bool, which is no time"),
+    "complex times": (changed(hours=1j), TypeError, "complex"),
+    "no id": (at(2, "patient", None), ValueError, "row 2 has no series id .*column 'patient'"),
+    "never observed": (changed(flat=np.nan), ValueError, "column 'flat' has no observed value"),
+    "conflicting duplicates": (
+        pd.concat([FRAME, FRAME.iloc[[3]].assign(flat=6.0)]),
+        ValueError,
+        r"series 'p0' at hours=.* has two rows with different 'flat' values; .*groupby\(\['patient', 'hours'",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FRAMES)
+def test_malformed_frames(name):
+    frame, error, message = FRAMES[name]
+    with pytest.raises(error, match=message):
+        LatentODE("patient", "hours", max_iter=1).fit(frame)
+
+
+LAYOUTS = {
+    "three levels": (
+        pd.DataFrame({"x": [1.0]}, index=pd.MultiIndex.from_tuples([(1, 2, 3)])),
+        {},
+        ValueError,
+        "the index has 3 levels",
+    ),
+    "id without time": (
+        FRAME.drop(columns="hours"),
+        {"id_col": "patient"},
+        ValueError,
+        "was given without time_col",
+    ),
+    "one dimension": (np.arange(5.0), {}, ValueError, "Reshape your data"),
+    "unknown channel": (
+        FRAME,
+        {"id_col": "patient", "time_col": "hours", "value_cols": ["pulse"]},
+        ValueError,
+        r"lacks the value columns \['pulse'\]; its columns are",
+    ),
+    "channel is the id": (
+        FRAME,
+        {"id_col": "patient", "time_col": "hours", "value_cols": ["patient"]},
+        ValueError,
+        "'patient' can't be both",
+    ),
+    "channel twice": (
+        FRAME,
+        {"id_col": "patient", "time_col": "hours", "value_cols": ["hr", "hr"]},
+        ValueError,
+        "names a column twice",
+    ),
+    "channels as text": (
+        FRAME,
+        {"id_col": "patient", "time_col": "hours", "value_cols": "hr"},
+        TypeError,
+        "must be a list of column names",
+    ),
+    "no channels": (
+        FRAME,
+        {"id_col": "patient", "time_col": "hours", "value_cols": []},
+        ValueError,
+        "value_cols is empty",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_roles_that_do_not_fit(name):
+    frame, roles, error, message = LAYOUTS[name]
+    with pytest.raises(error, match=message):
+        LatentODE(**roles, max_iter=1).fit(frame)
+
+
+PARAMETERS = [
+    ({"latent_dim": 0}, ValueError, "latent_dim must be a positive integer or None; got 0"),
+    ({"latent_dim": 2.5}, TypeError, "latent_dim must be a positive integer or None; got 2.5"),
+    ({"encoder_units": -1}, ValueError, "encoder_units must be a positive integer"),
+    ({"field_units": 64}, TypeError, "field_units must be a list of layer widths"),
+    ({"field_units": (64, 0)}, ValueError, "each width in field_units must be a positive integer; got 0"),
+    ({"decoder_units": "wide"}, TypeError, "decoder_units must be a list of layer widths"),
+    ({"max_iter": 0}, ValueError, "max_iter must be a positive integer; got 0"),
+    ({"max_iter": True}, TypeError, "max_iter must be a positive integer; got True"),
+    ({"batch_size": -3}, ValueError, "batch_size must be a positive integer"),
+    ({"learning_rate": 0.0}, ValueError, "learning_rate must be a positive number or None; got 0.0"),
+    ({"learning_rate": np.nan}, ValueError, "learning_rate must be a positive number"),
+    ({"kl_weight": -1.0}, ValueError, "kl_weight must be a number of 0 or more; got -1.0"),
+    ({"validation_fraction": 1.0}, ValueError, "validation_fraction must be .* below 1; got 1.0"),
+    ({"tolerance": 0}, ValueError, "tolerance must be a positive number"),
+    ({"knot_spacing": -0.1}, ValueError, "knot_spacing must be a positive number or None"),
+    ({"patience": 0}, ValueError, "patience must be a positive integer"),
+    ({"n_samples": 0}, ValueError, "n_samples must be a positive integer"),
+    (
+        {"task": "forecast"},
+        ValueError,
+        "task must be one of 'both', 'interpolate', 'extrapolate'; got 'forecast'",
+    ),
+    ({"origin": "middle"}, ValueError, "origin must be one of 'first', 'last'; got 'middle'"),
+    ({"residual": "rbf"}, ValueError, "residual must be one of .*; got 'rbf'"),
+    ({"residual": ["ou", "ou"]}, ValueError, "residual names 2 kernels for 3 channels"),
+    ({"method": "rk5"}, ValueError, "unknown solver method 'rk5'; choose one of euler"),
+    ({"engine": "jax"}, ValueError, "unknown engine 'jax'"),
+    ({"gradient": "exact"}, ValueError, "unknown gradient 'exact'"),
+    ({"rtol": 1e-3}, ValueError, "rtol is for the adaptive methods"),
+    ({"dtype": "float16"}, ValueError, "dtype must be one of 'float32', 'float64'; got 'float16'"),
+    ({"random_state": "lucky"}, ValueError, "lucky"),
+]
+
+
+@pytest.mark.parametrize(("settings", "error", "message"), PARAMETERS, ids=lambda value: str(value)[:40])
+def test_parameters_out_of_range(settings, error, message):
+    with pytest.raises(error, match=message):
+        LatentODE("patient", "hours", **settings).fit(FRAME)
+
+
+QUESTIONS = {
+    "lacks a channel": (
+        lambda m: m.predict(FRAME.drop(columns="temp")),
+        ValueError,
+        r"lacks the value columns \['temp'\]",
+    ),
+    "other kind of time": (
+        lambda m: m.predict(changed(hours=pd.to_datetime(FRAME.hours, unit="h"))),
+        TypeError,
+        "kind 'datetime', where the model's are of kind 'number'",
+    ),
+    "datetimes asked of numbers": (
+        lambda m: m.predict(FRAME, times=[pd.Timestamp("2024")]),
+        TypeError,
+        "times holds times of kind 'datetime'",
+    ),
+    "no times": (lambda m: m.predict(FRAME, times=[]), ValueError, "times is empty"),
+    "missing times": (lambda m: m.predict(FRAME, times=[1.0, np.nan]), ValueError, "missing or infinite"),
+    "unknown series": (
+        lambda m: m.predict(FRAME, times=pd.DataFrame({"patient": ["p0", "px"], "hours": [1.0, 2.0]})),
+        ValueError,
+        "times asks for series 'px', which the data do not hold",
+    ),
+    "times without ids": (
+        lambda m: m.predict(FRAME, times=pd.DataFrame({"hours": [1.0]})),
+        ValueError,
+        r"times lacks the columns \['patient'\]",
+    ),
+    "level 0": (lambda m: m.predict(FRAME, level=0), ValueError, "level must lie between 0 and 100 percent"),
+    "level .9 of text": (
+        lambda m: m.predict(FRAME, level="90"),
+        TypeError,
+        "level must be a coverage in percent",
+    ),
+    "no samples": (
+        lambda m: m.sample(FRAME, n_samples=0),
+        ValueError,
+        "n_samples must be a positive integer",
+    ),
+    "no series": (lambda m: m.sample_prior(0), ValueError, "n_series must be a positive integer"),
+    "no steps": (lambda m: m.forecast(FRAME, 3.0, steps=0), ValueError, "steps must be a positive integer"),
+    "horizon 0": (lambda m: m.forecast(FRAME, 0.0), ValueError, "horizon must be positive and finite"),
+    "horizon as text": (
+        lambda m: m.forecast(FRAME, "48h"),
+        TypeError,
+        "horizon must be a number, as the times are",
+    ),
+    "too far": (
+        lambda m: m.predict(FRAME, times=[1e9]),
+        ValueError,
+        "are they in the units the model was fitted",
+    ),
+    "infinite value": (lambda m: m.score(changed(hr=np.inf)), ValueError, "column 'hr' is infinite"),
+    "nothing to score": (
+        lambda m: m.score(changed(hr=np.nan, temp=np.nan, flat=np.nan)),
+        ValueError,
+        "score needs observed values",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_questions_that_cannot_be_answered(name, fitted):
+    ask, error, message = QUESTIONS[name]
+    with pytest.raises(error, match=message):
+        ask(fitted)
+
+
+def test_datetime_models_name_bad_horizons_and_zones():
+    zoned = changed(hours=pd.Timestamp("2024-01-01", tz="UTC") + pd.to_timedelta(FRAME.hours, "h"))
+    model = LatentODE("patient", "hours", max_iter=2, random_state=0).fit(zoned)
+    with pytest.raises(TypeError, match="horizon must be a length of time such as '48h'"):
+        model.forecast(zoned, 48)
+    with pytest.raises(ValueError, match="horizon='soon' is no length of time"):
+        model.forecast(zoned, "soon")
+    with pytest.raises(TypeError, match="datetimes without a time zone"):
+        model.predict(zoned.assign(hours=zoned.hours.dt.tz_localize(None)))
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda m: m.predict(FRAME),
+        lambda m: m.forecast(FRAME, 1.0),
+        lambda m: m.sample(FRAME),
+        lambda m: m.sample_prior(),
+        lambda m: m.impute(FRAME),
+        lambda m: m.encode(FRAME),
+        lambda m: m.score(FRAME),
+        lambda m: m.score_samples(FRAME),
+        lambda m: m.save("never.latentode"),
+    ],
+)
+def test_nothing_is_answered_before_fit(ask):
+    with pytest.raises(NotFittedError, match="not fitted yet"):
+        ask(LatentODE("patient", "hours"))

@@ -1,0 +1,83 @@
+"""The posterior depends on a series' observations and on nothing else."""
+
+import pytest
+import torch
+
+from latentode import GRUEncoder, SeriesBatch
+from tests.test_series import ragged
+
+
+@pytest.fixture(params=["first", "last"])
+def encoder(request):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return GRUEncoder(3, 4, 8, origin=request.param)
+
+
+def close(one, other):
+    torch.testing.assert_close(one.mean, other.mean, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(one.stddev, other.stddev, rtol=1e-5, atol=1e-6)
+
+
+def select(posterior, rows):
+    return torch.distributions.Normal(posterior.mean[rows], posterior.stddev[rows])
+
+
+def test_companions_and_order_of_series_change_nothing(encoder):
+    collection = ragged()
+    together = encoder(collection.batch([0, 1, 3]))
+    close(select(together, [1]), encoder(collection.batch([1])))
+    close(select(together, [2, 0, 1]), encoder(collection.batch([3, 0, 1])))
+
+
+def test_padding_and_rows_without_observations_change_nothing(encoder):
+    batch = ragged().batch([0, 3])
+    n_rows = batch.times.shape[1]
+    between = torch.repeat_interleave(batch.times, 2, dim=1)
+    between[:, 1:-1:2] = (between[:, 1:-1:2] + between[:, 2::2]) / 2  # queries halfway to the next row
+    values = torch.zeros(2, 2 * n_rows, 3)
+    mask = torch.zeros(2, 2 * n_rows, 3, dtype=torch.bool)
+    values[:, ::2], mask[:, ::2] = batch.values, batch.mask
+    close(encoder(SeriesBatch(between, values, mask)), encoder(batch))
+
+
+def test_the_value_under_a_false_mask_is_never_read(encoder):
+    batch = ragged().batch([0, 3])
+    keep = torch.rand(batch.mask.shape, generator=torch.Generator().manual_seed(0)) < 0.5
+    close(
+        encoder(batch.restrict(keep)),
+        encoder(SeriesBatch(batch.times, batch.values * keep, batch.mask & keep)),
+    )
+
+
+def test_no_observation_gives_the_prior(encoder):
+    posterior = encoder(ragged().batch([2, 0]))
+    assert torch.equal(posterior.mean[0], torch.zeros(4))
+    assert torch.equal(posterior.stddev[0], torch.ones(4))
+
+
+def test_shifting_the_clock_changes_nothing(encoder):
+    batch = ragged().batch([0, 3])
+    shifted = batch.shift(torch.tensor([-3.0, -3.0]))
+    # float32 times around 3 keep steps of 2e-7, and the head sees them through slopes.
+    one, other = encoder(batch), encoder(shifted)
+    torch.testing.assert_close(one.mean, other.mean, rtol=1e-3, atol=1e-4)
+
+
+def test_every_parameter_gets_a_gradient(encoder):
+    posterior = encoder(ragged().batch([0, 3]))
+    (posterior.mean.sum() + posterior.stddev.log().square().sum()).backward()
+    for name, parameter in encoder.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().sum() > 0, name
+
+
+def test_an_outlier_a_million_spreads_out_stays_finite(encoder):
+    batch = ragged().batch([0, 3])
+    wild = SeriesBatch(batch.times, batch.values * 1e30, batch.mask)
+    assert torch.isfinite(encoder(wild).mean).all()
+
+
+def test_origin_must_be_known():
+    with pytest.raises(ValueError, match="origin must be 'first' or 'last'"):
+        GRUEncoder(3, 4, origin="middle")

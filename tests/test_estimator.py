@@ -1,0 +1,339 @@
+"""A frame goes in and comes out; what should not matter does not."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.base import clone
+
+from latentode import LatentODE
+from tests.conftest import make_frame
+
+CHANNELS = ["hr", "temp", "flat"]
+
+# Answers in float32 differ by rounding where the shapes of a batch do; a thousandth of a spread is
+# far above it and far below anything a user could see.
+CLOSE = {"rtol": 1e-4, "atol": 1e-3}
+
+
+def quick(**settings):
+    return LatentODE("patient", "hours", **({"max_iter": 5, "random_state": 0} | settings))
+
+
+def close(one, other):
+    pd.testing.assert_frame_equal(one, other, check_exact=False, **CLOSE)
+
+
+# ---------------------------------------------------------------- layout
+
+
+def test_predict_answers_the_rows_of_the_frame(fitted, frame):
+    found = fitted.predict(frame)
+    assert found.columns.tolist() == frame.columns.tolist()
+    assert found.index.equals(frame.index)
+    assert found.dtypes.tolist() == frame.dtypes.tolist()
+    pd.testing.assert_frame_equal(found[["patient", "hours"]], frame[["patient", "hours"]])
+    assert np.isfinite(found[CHANNELS].to_numpy()).all()
+
+
+def test_all_layouts_give_the_same_answers(frame):
+    index = frame.set_index(["patient", "hours"])
+    by_columns = quick().fit(frame).predict(frame)
+    by_index = LatentODE(max_iter=5, random_state=0).fit(index).predict(index)
+    pd.testing.assert_frame_equal(by_columns.set_index(["patient", "hours"]), by_index)
+
+
+def test_one_series_with_the_index_as_clock(frame):
+    single = frame[frame.patient == "p0"].set_index("hours")[CHANNELS]
+    model = LatentODE(max_iter=5, random_state=0).fit(single)
+    assert model.predict(single).index.equals(single.index)
+    ahead = model.forecast(single, 2.0, steps=4)
+    np.testing.assert_allclose(ahead.index, single.index[-1] + np.array([0.5, 1.0, 1.5, 2.0]))
+    assert len(model.encode(single)) == 1
+    assert model.sample(single, [1.0, 2.0], n_samples=3).index.names == ["sample", "hours"]
+
+
+def test_an_array_comes_back_as_an_array():
+    array = np.sin(np.arange(40.0)).reshape(20, 2)
+    model = LatentODE(max_iter=5, random_state=0).fit(array)
+    assert model.predict(array).shape == (20, 2)
+    array[3, 0] = np.nan
+    filled = model.impute(array)
+    assert np.isfinite(filled).all()
+    np.testing.assert_array_equal(filled[4:], array[4:])
+
+
+def test_datetimes_keep_their_zone(frame):
+    zoned = frame.assign(
+        hours=pd.Timestamp("2024-10-26", tz="Europe/Berlin") + pd.to_timedelta(frame.hours, "h")
+    )
+    model = quick().fit(zoned)
+    for found in (model.predict(zoned), model.forecast(zoned, "5h", 2), model.sample(zoned, n_samples=2)):
+        assert found["hours"].dtype == zoned["hours"].dtype
+    assert model.sample_prior(3, zoned["hours"].iloc[:2]).hours.dtype == zoned["hours"].dtype
+
+
+def test_categorical_ids_stay_categorical_and_unused_ones_do_not_appear(fitted, frame):
+    dtype = pd.CategoricalDtype([*frame.patient.unique(), "nobody"])
+    found = fitted.predict(frame.astype({"patient": dtype}), times=[1.0])
+    assert found.patient.dtype == dtype
+    assert "nobody" not in set(found.patient)
+
+
+def test_the_frame_given_is_never_changed(fitted, frame):
+    before = frame.copy(deep=True)
+    quick().fit(frame)
+    fitted.predict(frame, level=90)
+    fitted.impute(frame)
+    fitted.score_samples(frame)
+    pd.testing.assert_frame_equal(frame, before)
+
+
+# ---------------------------------------------------------------- what must not matter
+
+
+def test_row_order_does_not_matter(fitted, frame):
+    shuffled = frame.sample(frac=1, random_state=3)
+    close(fitted.predict(shuffled).loc[frame.index], fitted.predict(frame))
+
+
+def test_companions_do_not_matter(fitted, frame):
+    alone = frame[frame.patient == "p0"]
+    close(fitted.predict(alone, level=90), fitted.predict(frame, level=90).loc[alone.index])
+    together = fitted.sample(frame, [2.0, 30.0], n_samples=4).query("patient == 'p0'")
+    close(fitted.sample(alone, [2.0, 30.0], n_samples=4), together.reset_index(drop=True))
+
+
+def test_far_queries_of_a_companion_do_not_matter(fitted, frame):
+    asked = pd.DataFrame({"patient": ["p0", "p0", "p1"], "hours": [5.0, 12.0, 900.0]})
+    one = fitted.predict(frame, times=asked.iloc[:2])
+    other = fitted.predict(frame, times=asked).iloc[:2]
+    close(one, other)
+
+
+def test_queries_do_not_change_the_answer(fitted, frame):
+    alone = frame[frame.patient == "p0"]
+    query = pd.DataFrame({"patient": "p0", "hours": np.linspace(-3, 30, 50)})
+    with_queries = pd.concat([query, alone]).reset_index(drop=True)
+    found = fitted.predict(with_queries).iloc[len(query) :].reset_index(drop=True)
+    close(found, fitted.predict(alone).reset_index(drop=True))
+    at_times = fitted.predict(alone, times=query)
+    close(fitted.predict(with_queries).iloc[: len(query)], at_times)
+
+
+def test_shifting_all_clocks_changes_nothing(frame):
+    shifted = frame.assign(hours=frame.hours + 4096.0)  # exact in float64 up to the last bits
+    one = quick().fit(frame).predict(frame, times=frame[["patient", "hours"]])
+    other = quick().fit(shifted).predict(shifted, times=shifted[["patient", "hours"]])
+    close(one[CHANNELS], other[CHANNELS])
+
+
+def test_units_of_time_and_channels_do_not_matter(frame):
+    other_units = frame.assign(hours=frame.hours * 3600, hr=frame.hr * 1e-6 - 5, temp=frame.temp * 1e3)
+    one = quick().fit(frame).predict(frame)
+    other = quick().fit(other_units).predict(other_units)
+    np.testing.assert_allclose(one.hr, (other.hr + 5) * 1e6, rtol=1e-4)
+    np.testing.assert_allclose(one.temp, other.temp / 1e3, rtol=1e-4)
+
+
+# ---------------------------------------------------------------- answers
+
+
+def test_bands_are_ordered_and_nested(fitted, frame):
+    found = fitted.predict(frame, level=[50, 90])
+    for name in CHANNELS:
+        columns = [f"{name}-lo-90", f"{name}-lo-50", f"{name}-hi-50", f"{name}-hi-90"]
+        bounds = found[columns].to_numpy()
+        assert (np.diff(bounds) > 0).all()
+    pd.testing.assert_frame_equal(found[frame.columns], fitted.predict(frame))
+
+
+def test_bands_are_the_quantiles_of_noisy_samples(fitted, frame):
+    alone = frame[frame.patient == "p0"]
+    times = [1.0, 5.0, 14.0]
+    band = fitted.predict(alone, times, level=80, n_samples=512)
+    drawn = fitted.sample(alone, times, n_samples=4000, observation_noise=True)
+    for name in ("hr", "temp"):
+        by_time = drawn.groupby("hours")[name]
+        spread = by_time.std().to_numpy()
+        for column, quantile in ((f"{name}-lo-80", 0.1), (f"{name}-hi-80", 0.9)):
+            # Standard error of a normal's 10 % quantile from 4000 draws: .028 spreads; five of them.
+            gap = np.abs(by_time.quantile(quantile).to_numpy() - band[column].to_numpy())
+            assert (gap < 0.14 * spread).all()
+
+
+def test_forecasts_lie_beyond_the_last_observation(fitted, frame):
+    ahead = fitted.forecast(frame, 6.0, steps=3, level=90)
+    last = frame.dropna(subset=CHANNELS, how="all").groupby("patient", sort=False).hours.max()
+    assert len(ahead) == 3 * frame.patient.nunique()
+    for patient, hours in ahead.groupby("patient").hours:
+        np.testing.assert_allclose(hours, last[patient] + np.array([2.0, 4.0, 6.0]))
+
+
+def test_far_and_early_times_are_finite(fitted, frame):
+    span = 10.0
+    found = fitted.predict(frame, times=[-100 * span, -1.0, 0.0, 100 * span], level=90)
+    assert np.isfinite(found.drop(columns="patient").to_numpy()).all()
+
+
+def test_one_row_series_and_unobserved_series_are_answered(fitted):
+    rows = pd.DataFrame(
+        {"patient": ["one", "none", "none"], "hours": [3.0, 1.0, 2.0], "hr": [90.0, np.nan, np.nan]}
+    ).assign(temp=np.nan, flat=np.nan)
+    found = fitted.predict(rows)
+    assert np.isfinite(found[CHANNELS].to_numpy()).all()
+    encoded = fitted.encode(rows)
+    latent = encoded.shape[1] // 2
+    np.testing.assert_array_equal(encoded.loc["none"], [0.0] * latent + [1.0] * latent)  # the prior
+
+
+def test_impute_fills_what_is_missing_and_nothing_else(fitted, frame):
+    filled = fitted.impute(frame)
+    assert not filled[CHANNELS].isna().any().any()
+    seen = frame[CHANNELS].notna().to_numpy()
+    np.testing.assert_array_equal(filled[CHANNELS].to_numpy()[seen], frame[CHANNELS].to_numpy()[seen])
+    missing = frame.hr.isna()
+    np.testing.assert_array_equal(filled.hr[missing], fitted.predict(frame).hr[missing])
+
+
+def test_impute_gives_nullable_integers_room_for_fractions(fitted, frame):
+    rounded = frame.assign(hr=frame.hr.round().astype("Int64"))
+    assert fitted.impute(rounded).hr.dtype == "Float64"
+
+
+def test_samples_come_one_row_a_series_sample_and_time(fitted, frame):
+    found = fitted.sample(frame, [1.0, 2.0], n_samples=3)
+    n_series = frame.patient.nunique()
+    assert found.columns.tolist() == ["patient", "sample", "hours", *CHANNELS]
+    assert len(found) == n_series * 3 * 2
+    assert found[["patient", "sample", "hours"]].duplicated().sum() == 0
+    assert not found.equals(fitted.sample(frame, [1.0, 2.0], n_samples=3, random_state=1))
+
+
+def test_samples_of_different_series_are_independent(fitted, frame):
+    alone = frame[frame.patient == "p0"]
+    twins = pd.concat([alone, alone.assign(patient="twin")])
+    drawn = fitted.sample(twins, [15.0], n_samples=400)
+    one, other = (drawn[drawn.patient == name].hr.to_numpy() for name in ("p0", "twin"))
+    assert abs(np.corrcoef(one, other)[0, 1]) < 0.2  # four standard errors of 400 independent pairs
+
+
+def test_sample_prior_gives_new_series(fitted):
+    found = fitted.sample_prior(4, [0.0, 1.0, 5.0])
+    assert found.columns.tolist() == ["patient", "hours", *CHANNELS]
+    assert len(found) == 12
+    assert np.isfinite(found[CHANNELS].to_numpy()).all()
+    assert len(fitted.sample_prior(2)) == 100
+
+
+def test_score_samples_says_which_value_is_surprising(fitted, frame):
+    alone = frame[frame.patient == "p0"].reset_index(drop=True)
+    spoilt = alone.copy()
+    spoilt.loc[5, "hr"] = 200.0
+    scores = fitted.score_samples(spoilt)
+    assert scores.index.equals(spoilt.index)
+    assert scores.hr.idxmin() == 5
+    assert np.array_equal(scores.isna(), spoilt[CHANNELS].isna())
+    assert scores.hr[5] < fitted.score_samples(alone.assign(hr=alone.hr.fillna(80))).hr[5] - 10
+
+
+def test_score_rewards_the_right_units(fitted, frame):
+    assert np.isfinite(fitted.score(frame))
+    rescaled = frame.assign(hr=frame.hr * 10)
+    # Densities are per unit of the data: ten times the unit costs log 10 a value of that channel.
+    one, other = quick().fit(frame).score(frame), quick().fit(rescaled).score(rescaled)
+    share = 1 / 3  # about; hidden values differ in number from channel to channel
+    assert abs((one - other) - share * np.log(10)) < 0.15
+
+
+# ---------------------------------------------------------------- the scikit-learn contract
+
+
+def test_clone_and_parameters(fitted):
+    copy = clone(fitted)
+    assert copy.get_params() == fitted.get_params()
+    assert not hasattr(copy, "module_")
+    assert fitted.feature_names_in_.tolist() == CHANNELS
+    assert fitted.n_features_in_ == 3
+
+
+def test_a_fit_repeats_bit_for_bit(frame):
+    torch.manual_seed(1)
+    one = quick().fit(frame)
+    torch.manual_seed(2)
+    state = torch.get_rng_state()
+    other = quick().fit(frame)
+    assert torch.equal(torch.get_rng_state(), state)  # the global state was left alone
+    for (name, first), second in zip(
+        one.module_.state_dict().items(), other.module_.state_dict().values(), strict=True
+    ):
+        assert torch.equal(first, second), name
+    pd.testing.assert_frame_equal(one.predict(frame), other.predict(frame))
+    assert not one.predict(frame).equals(quick(random_state=1).fit(frame).predict(frame))
+
+
+def test_history_says_what_happened(fitted):
+    history = fitted.history_
+    assert history.iteration.is_monotonic_increasing
+    assert history.iteration.iloc[-1] == fitted.n_iter_ == 40
+    assert np.isfinite(history[["elbo", "kl", "validation"]].to_numpy()).all()
+    np.testing.assert_allclose(history.elbo.iloc[0], history.elbo.iloc[0])
+
+
+def test_the_best_weights_by_validation_are_kept(frame):
+    model = quick(max_iter=200, learning_rate=0.05, patience=3).fit(frame)
+    history = model.history_
+    assert history.validation.max() >= history.validation.iloc[-1]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"residual": None},
+        {"residual": "ou"},
+        {"residual": ["ou", "matern32", "iou"]},
+        {"origin": "last"},
+        {"task": "interpolate"},
+        {"task": "extrapolate"},
+        {"method": "dopri5"},
+        {"engine": "torchdiffeq"},
+        {"engine": "torchdiffeq", "gradient": "backprop"},
+        {"method": "tsit5"},
+        {"dtype": "float64"},
+        {"validation_fraction": 0.0},
+        {"latent_dim": 2, "field_units": (8,), "encoder_units": 5, "decoder_units": ()},
+        {"knot_spacing": 0.5},
+    ],
+    ids=str,
+)
+def test_every_setting_fits_and_answers(frame, settings):
+    model = quick(**settings).fit(frame)
+    found = model.predict(frame, times=[-1.0, 3.0, 20.0], level=90)
+    assert np.isfinite(found.drop(columns="patient").to_numpy()).all()
+    assert np.isfinite(model.score(frame))
+
+
+def test_few_and_tiny_series_fit():
+    few = make_frame(3)
+    assert np.isfinite(quick().fit(few).score(few))
+    rows = pd.DataFrame({"patient": [1, 2, 3], "hours": [0.0, 5.0, 9.0], "x": [1.0, 2.0, 3.0]})
+    assert len(quick().fit(rows).predict(rows)) == 3
+
+
+def test_a_failed_fit_leaves_the_model_as_it_was(frame):
+    model = quick().fit(frame)
+    before = model.predict(frame)
+    with pytest.raises(ValueError, match="infinite"):
+        model.fit(frame.assign(hr=np.inf))
+    pd.testing.assert_frame_equal(model.predict(frame), before)
+
+
+def test_a_million_spreads_of_outliers_do_not_wreck_a_fit(frame):
+    wild = pd.concat(
+        [make_frame(seed=s).assign(patient=lambda f, s=s: f.patient + f"-{s}") for s in range(8)]
+    )
+    wild = wild.reset_index(drop=True)
+    wild.loc[17, "hr"] = 1e7
+    model = quick(max_iter=30).fit(wild)
+    found = model.predict(frame)
+    assert ((found.hr > 0) & (found.hr < 200)).all()

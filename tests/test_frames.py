@@ -1,0 +1,215 @@
+"""Frames are read exactly and answered in their own layout."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from latentode.frames import (
+    Scaling,
+    answer,
+    answer_rows,
+    ask_ahead,
+    ask_times,
+    float_dtype,
+    read_frame,
+    read_times,
+)
+
+NEUTRAL = Scaling(np.zeros(1), np.ones(1), 1.0)
+
+
+def long_frame(times, **columns):
+    columns = columns or {"x": np.arange(float(len(times)))}
+    return pd.DataFrame(
+        {"id": ["a", "b"] * (len(times) // 2) + ["a"] * (len(times) % 2), "t": times, **columns}
+    )
+
+
+@pytest.mark.parametrize(
+    ("times", "step"),
+    [
+        (pd.date_range("1970-01-01", periods=6, freq="ns"), 1e-9),
+        (pd.date_range("2200-01-01", periods=6, freq="ns", tz="Europe/Berlin"), 1e-9),
+        (pd.date_range("2024-03-31", periods=6, freq="30min", tz="Europe/Berlin"), 1800.0),
+        (pd.date_range("2024-01-01", periods=6, freq="s").as_unit("s"), 1.0),
+        (pd.timedelta_range("0", periods=6, freq="ms"), 1e-3),
+        (pd.period_range("2024-01", periods=6, freq="D"), 86400.0),
+        (1_700_000_000_000_000_000 + np.arange(6), 1.0),
+        (np.arange(6, dtype="uint8"), 1.0),
+        (2_460_000.5 + np.arange(6) / 2**20, 2.0**-20),
+        (pd.array([1, 2, 3, 4, 5, 6], dtype="Int64"), 1.0),
+        (pd.array([1.5, 2.5, 3.5, 4.5, 5.5, 6.5], dtype="Float64"), 1.0),
+        (1e300 * np.arange(6), 1e300),
+        (1e-300 * np.arange(6), 1e-300),
+    ],
+    ids=str,
+)
+def test_elapsed_times_are_exact(times, step):
+    instants = read_times(times, "times")
+    origin = instants[np.zeros(6, dtype=int)]
+    np.testing.assert_allclose(instants.since(origin), step * np.arange(6), rtol=1e-12)
+
+
+def test_rows_of_any_order_give_the_same_collection():
+    frame = long_frame(np.array([3.0, 1.0, 2.0, 5.0, 4.0, 0.0, 9.0]))
+    shuffled = frame.sample(frac=1, random_state=1).sort_values("id", kind="stable")
+    one, other = (
+        read_frame(f, id_col="id", time_col="t").collection(NEUTRAL, torch.float64) for f in (frame, shuffled)
+    )
+    for name in ("times", "values", "mask", "starts"):
+        assert torch.equal(getattr(one, name), getattr(other, name)), name
+    assert one.times.tolist() == [0.0, 1.0, 2.0, 7.0, 0.0, 1.0, 5.0]
+    assert one.starts.tolist() == [0, 4, 7]
+
+
+def test_all_three_layouts_read_the_same():
+    frame = long_frame(pd.date_range("2024-01-01", periods=6, freq="h", tz="UTC"), x=[1, 2, 3, 4, 5, np.nan])
+    by_columns = read_frame(frame, id_col="id", time_col="t")
+    by_index = read_frame(frame.set_index(["id", "t"]))
+    mixed = read_frame(frame.set_index("t"), id_col="id")
+    single = read_frame(frame[frame.id == "a"].drop(columns="id").set_index("t"))
+    first = by_columns.collection(NEUTRAL, torch.float64)
+    for table in (by_index, mixed):
+        other = table.collection(NEUTRAL, torch.float64)
+        assert torch.equal(first.times, other.times)
+        assert torch.equal(first.values, other.values)
+    alone = single.collection(NEUTRAL, torch.float64)
+    assert torch.equal(alone.times, first.times[:3])
+    assert single.roles.is_single
+
+
+def test_rows_of_equal_time_complement_each_other():
+    frame = pd.DataFrame({"id": 1, "t": [0, 0, 1], "x": [1.0, np.nan, 3.0], "y": [np.nan, 2.0, np.nan]})
+    collection = read_frame(frame, id_col="id", time_col="t").collection(
+        Scaling(np.zeros(2), np.ones(2), 1.0), torch.float64
+    )
+    assert collection.values.tolist() == [[1.0, 2.0], [3.0, 0.0]]
+    assert collection.mask.tolist() == [[True, True], [True, False]]
+
+
+def test_rows_without_observations_are_queries_only():
+    frame = pd.DataFrame({"id": 1, "t": [-5.0, 0.0, 1.0], "x": [np.nan, 1.0, 2.0]})
+    collection = read_frame(frame, id_col="id", time_col="t").collection(NEUTRAL, torch.float64)
+    assert collection.times.tolist() == [0.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        "float32",
+        "float64",
+        "int64",
+        "bool",
+        "Int64",
+        "Float32",
+        "boolean",
+        "double[pyarrow]",
+        "int64[pyarrow]",
+    ],
+)
+def test_values_of_every_number_dtype_are_read(dtype):
+    if "pyarrow" in dtype:
+        pytest.importorskip("pyarrow")
+    frame = long_frame(np.arange(4.0), x=pd.Series([1, 0, 1, 1]).astype(dtype))
+    table = read_frame(frame, id_col="id", time_col="t")
+    assert table.values[:, 0].tolist() == [1, 0, 1, 1]
+    pd.Series([0.5]).astype(float_dtype(frame["x"].dtype))  # a dtype that can hold a prediction
+
+
+def test_missing_values_of_nullable_dtypes_are_missing():
+    frame = long_frame(np.arange(2.0), x=pd.array([1, None], dtype="Int64"))
+    assert np.isnan(read_frame(frame, id_col="id", time_col="t").values[1, 0])
+
+
+def test_scaling_brings_every_channel_to_unit_spread():
+    random = np.random.default_rng(0)
+    units = np.array([1e-300, 1e-9, 1.0, 1e9, 1e300])
+    values = (random.normal(size=(1000, 5)) + 3) * units
+    scaling = Scaling.learn(values, np.array([1.0]))
+    scaled = scaling.scale(values)
+    np.testing.assert_allclose(scaled.mean(0), 0, atol=1e-9)
+    np.testing.assert_allclose(scaled.std(0), 1, rtol=1e-9)
+    np.testing.assert_allclose(scaling.unscale(scaled), values, rtol=1e-9)
+
+
+def test_a_few_wild_outliers_leave_the_scaling_alone():
+    random = np.random.default_rng(0)
+    values = random.normal(size=(10_000, 1))
+    clean = Scaling.learn(values, np.array([1.0]))
+    values[::1000] = 1e6  # one in a thousand
+    spoilt = Scaling.learn(values, np.array([1.0]))
+    assert abs(spoilt.spread[0] / clean.spread[0] - 1) < 0.05
+    assert abs(spoilt.center[0] - clean.center[0]) < 0.05
+
+
+@pytest.mark.parametrize("value", [0.0, 5.0, -1e12, 1e-12])
+def test_a_constant_channel_scales_to_zero(value):
+    scaling = Scaling.learn(np.full((50, 1), value), np.array([0.0]))
+    assert scaling.spread[0] > 0
+    assert scaling.time_unit == 1.0
+    np.testing.assert_allclose(scaling.scale(np.full((1, 1), value)), 0.0, atol=1e-9)
+
+
+def test_time_unit_is_the_usual_span_and_bounds_the_longest():
+    assert Scaling.learn(np.zeros((2, 1)), np.array([10.0] * 19 + [12.0])).time_unit == 10.0
+    assert Scaling.learn(np.zeros((2, 1)), np.array([1.0] * 99 + [1e6])).time_unit == 1e6 / 20
+
+
+def test_answers_keep_index_columns_and_dtypes():
+    times = pd.date_range("2024-01-01", periods=4, freq="h", tz="Asia/Tokyo")
+    frame = long_frame(times).astype({"id": "category"})
+    frame.index = pd.Index([7, 3, 3, 9], name="row")
+    table = read_frame(frame, id_col="id", time_col="t")
+    found = answer_rows(table, {"x": np.zeros(4)}, {"x": np.dtype("float32")})
+    pd.testing.assert_frame_equal(found[["id", "t"]], frame[["id", "t"]])
+    assert found["x"].dtype == "float32"
+    assert found.index.equals(frame.index)
+    assert found.index.name == "row"
+
+
+def test_answers_at_own_times_follow_the_layout():
+    frame = long_frame(np.arange(4.0))
+    columns = {"x": np.arange(4.0)}
+    for layout in (frame, frame.set_index(["id", "t"]), frame.set_index("t")):
+        id_col = None if layout.index.nlevels == 2 else "id"
+        time_col = "t" if "t" in layout.columns else None
+        table = read_frame(layout, id_col=id_col, time_col=time_col)
+        asked = ask_times(table, [10.0, 11.0])
+        found = answer(table.roles, asked.ids, asked.times, columns, {})
+        assert found.columns.tolist() == layout.columns.tolist()
+        assert found.index.names == layout.index.names
+        assert found.reset_index()["t"].tolist() == [10.0, 11.0, 10.0, 11.0]
+
+
+def test_forecast_times_keep_the_clock_dtype():
+    berlin = pd.date_range("2024-03-30", periods=4, freq="12h", tz="Europe/Berlin").as_unit("ms")
+    for times, horizon in [
+        (berlin, "36h"),
+        (np.arange(4), 6),
+        (np.arange(4.0), 1.5),
+        (berlin - berlin[0], "1h"),
+    ]:
+        table = read_frame(long_frame(times), id_col="id", time_col="t")
+        ahead = ask_ahead(table, horizon, 3)
+        assert ahead.times.dtype == pd.Index(times).dtype
+        assert len(ahead) == 6
+    table = read_frame(long_frame(berlin), id_col="id", time_col="t")
+    # The clocks go forward on 31 March: 36 elapsed hours after noon it is one in the morning.
+    assert ask_ahead(table, "36h", 1).times[0] == berlin[2] + pd.Timedelta("36h")
+
+
+def test_text_times_are_local():
+    berlin = pd.date_range("2024-01-01", periods=4, freq="12h", tz="Europe/Berlin")
+    table = read_frame(long_frame(berlin), id_col="id", time_col="t")
+    assert ask_times(table, ["2024-01-02 00:00"]).times[0] == berlin[2]
+
+
+def test_own_times_may_come_in_any_order():
+    table = read_frame(long_frame(np.arange(4.0)), id_col="id", time_col="t")
+    asked = ask_times(table, pd.DataFrame({"id": ["b", "a", "b"], "t": [3.0, 2.0, 1.0]}))
+    assert asked.codes.tolist() == [1, 0, 1]
+    order, times, starts = asked.by_series(table, NEUTRAL, torch.float64)
+    assert order.tolist() == [1, 0, 2]
+    assert times.tolist() == [2.0, 2.0, 0.0]  # b's clock starts at its first observation, t = 1
+    assert starts.tolist() == [0, 1, 3]
