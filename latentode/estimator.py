@@ -19,6 +19,7 @@ from latentode._checks import check_choice, check_levels, check_number, check_un
 from latentode.cuts import TASKS, fold_contexts, split_contexts
 from latentode.fitting import Fitted, FittingProblem, fit_model
 from latentode.frames import (
+    SAMPLE,
     Questions,
     Roles,
     SeriesTable,
@@ -348,6 +349,10 @@ class LatentODE(BaseEstimator):
         check_is_fitted(self, "module_")
         check_number("n_samples", n_samples, integer=True)
         table = self._read(X)
+        if SAMPLE in (table.roles.id_name, table.roles.time_name, *self.value_cols_):
+            raise ValueError(
+                f"a column is called {SAMPLE!r}, as the answer's own column of sample numbers is; rename it first"
+            )
         questions = ask_rows(table) if times is None else ask_times(table, times)
         order, model_times, starts = questions.by_series(table, self.scaling_, self.fitted_.dtype)
         paths = inference.sample(

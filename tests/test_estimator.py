@@ -210,6 +210,12 @@ def test_samples_come_one_row_a_series_sample_and_time(fitted, frame):
     assert not found.equals(fitted.sample(frame, [1.0, 2.0], n_samples=3, random_state=1))
 
 
+def test_a_channel_called_sample_is_named(frame):
+    renamed = frame.rename(columns={"hr": "sample"})
+    with pytest.raises(ValueError, match="a column is called 'sample'"):
+        quick(max_iter=1).fit(renamed).sample(renamed)
+
+
 def test_samples_of_different_series_are_independent(fitted, frame):
     alone = frame[frame.patient == "p0"]
     twins = pd.concat([alone, alone.assign(patient="twin")])

@@ -109,7 +109,9 @@ def ask_ahead(table: SeriesTable, horizon: Any, steps: int) -> Questions:
         whole = pd.api.types.is_integer_dtype(last.dtype) and bool(np.all(leads == np.round(leads)))
         times = last + leads.astype(np.int64) if whole else last + leads
     else:
-        leads = pd.TimedeltaIndex(np.round(length * 1e9 * fractions).astype("timedelta64[ns]"))
+        # Nanoseconds only where the clock has them: they end at the year 2262 and begin at 1677.
+        unit, per_second = ("ns", 1e9) if last.unit == "ns" else ("us", 1e6)
+        leads = pd.TimedeltaIndex(np.round(length * per_second * fractions).astype(f"timedelta64[{unit}]"))
         times = (last + leads).astype(last.dtype)
     return Questions(
         None if table.roles.is_single else table.ids.repeat(steps),

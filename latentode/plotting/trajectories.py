@@ -1,0 +1,167 @@
+"""What a fitted model makes of its series: paths, mean, bands, and what lies beyond the last observation."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.patches import Patch
+
+from latentode._checks import check_levels, check_number
+from latentode.frames import Instants, SeriesTable, read_frame
+from latentode.plotting.palette import BAND, SHADE, TRUTH, ink, model_colour
+from latentode.plotting.panels import Panels, choose, marker_size
+from latentode.plotting.time_axis import TimeAxis
+from latentode.plotting.views import View, look
+
+__all__ = ["plot_trajectories"]
+
+
+def plot_trajectories(
+    model: Any,
+    df: Any,
+    *,
+    series: Any = None,
+    channels: Any = None,
+    times: Any = None,
+    horizon: Any = None,
+    level: float | Sequence[float] | None = 90,
+    n_samples: int = 10,
+    truth: Any = None,
+    ax: Any = None,
+    random_state: int = 0,
+) -> Any:
+    """Draws observations, sampled paths, mean and bands of a fitted model, a panel a series and channel.
+
+    Points are observations, the line is `model.predict`'s mean, the bands are its central intervals
+    (observation noise included), thin lines are `model.sample`'s trajectories (without that noise).
+    An upright line stands at the last observation of a series; what is shaded beyond it is forecast.
+
+    Args:
+        model: a fitted `LatentODE`.
+        df: the observations to condition on, in any layout that `model.predict` takes.
+        series: id of a series or a list of them; None takes the first three at most.
+        channels: a channel or a list of them; None takes all.
+        times: when to draw, as `model.predict` takes it; None takes 200 times from the first observation
+            to the horizon, and those of the observations.
+        horizon: how far beyond the last observation to draw, a number or a length of time such as
+            "48h" as the clock has it; 0 for not at all. None takes a fifth of the series' span, and as
+            far as `truth` goes.
+        level: coverage of the bands in percent, one or several; None for no band.
+        n_samples: sampled trajectories; 0 for none.
+        truth: values that `df` withholds, in the same layout; open markers where `df` has no value.
+        ax: an Axes (for one series and one channel), or an array of (n_series, n_channels) Axes; None
+            makes a figure. The legend stands below a new figure, and in the first of given Axes, whose
+            upper limit is raised to make room for it. `plt.subplots(..., layout="constrained")` keeps
+            the titles and labels of several given Axes apart.
+        random_state: of the sampled trajectories.
+
+    Returns:
+        The Axes of a single panel, else an array of Axes (n_series, n_channels).
+
+    Raises:
+        ValueError: for unknown series or channels, a negative horizon, or a wrong number of Axes.
+        TypeError: for times or a horizon of another kind than the series' clock.
+    """
+    if getattr(model, "value_cols_", None) is None:
+        raise ValueError("the model is not fitted yet; call fit first")
+    levels = sorted(set(check_levels(level)), reverse=True)
+    check_number("n_samples", n_samples, integer=True, zero=True)
+    if times is not None and horizon is not None:
+        raise ValueError("times and horizon both say how far to draw; give one of them")
+    table = _read(model, df, model.value_cols_)
+    if table.roles.is_single and series is not None:
+        raise ValueError(f"the data are a single series without an id; leave out series={series!r}")
+    chosen = choose(series, list(table.ids), "series", most=3)
+    names = [model.value_cols_[place] for place in choose(channels, model.value_cols_, "channel")]
+    held_out = None if truth is None else _read(model, truth, names, like=table.times)
+    if held_out is not None and not table.ids[chosen].isin(held_out.ids).any():
+        raise ValueError(f"truth holds none of the series drawn, {list(table.ids[chosen])}")
+    views = [look(table, place, held_out, times, horizon) for place in chosen]
+
+    axis = TimeAxis.of(table, np.isin(table.codes, chosen))
+    panels = Panels.make(ax, len(chosen), len(names), channels="channels")
+    for row, view in enumerate(views):
+        x = axis.place(view.times)
+        predicted = model.predict(view.context, times=view.times, level=levels or None)
+        paths = None
+        if n_samples:
+            paths = model.sample(
+                view.context, times=view.times, n_samples=n_samples, random_state=random_state
+            )
+        for panel, name in zip(panels.axes[row], names, strict=True):
+            axis.prepare(panel)
+            _draw_observations(panel, axis, view, name)
+            _draw_prediction(panel, x, predicted, name, levels)
+            if paths is not None:
+                _draw_paths(panel, x, _numbers(paths[name]).reshape(n_samples, len(x)))
+            _draw_forecast(panel, axis, view)
+
+    titles = [None if table.roles.is_single else str(table.ids[place]) for place in chosen]
+    panels.label(titles, axis.label(table.roles.time_name), names)
+    panels.add_legend(instead=_band_patches(levels))
+    return panels.returned
+
+
+def _read(model: Any, df: Any, channels: Sequence[Hashable], like: Instants | None = None) -> SeriesTable:
+    return read_frame(df, id_col=model.id_col, time_col=model.time_col, value_cols=channels, like=like)
+
+
+def _numbers(column: pd.Series) -> np.ndarray:
+    return column.to_numpy(dtype=np.float64, na_value=np.nan)
+
+
+def _band_label(level: float) -> str:
+    return f"{level:g} % band"
+
+
+# Artists are made in the order of the legend; zorder says what lies above what.
+
+
+def _draw_observations(ax: Any, axis: TimeAxis, view: View, name: Hashable) -> None:
+    seen = view.observed[name]
+    size = marker_size(len(seen))
+    ax.plot(axis.place(seen.index), seen, "o", ms=size, mew=0, color=ink(), zorder=5, label="observed")
+    hidden = view.withheld.get(name)
+    if hidden is not None and len(hidden):
+        hollow = {"ms": size, "mew": 0.9, "mfc": "none", "mec": TRUTH}
+        ax.plot(axis.place(hidden.index), hidden, "o", **hollow, zorder=4.5, label="withheld")
+
+
+def _draw_prediction(
+    ax: Any, x: np.ndarray, predicted: pd.DataFrame, name: Hashable, levels: Sequence[float]
+) -> None:
+    ax.plot(x, _numbers(predicted[name]), color=model_colour(), lw=1.6, zorder=3, label="mean")
+    for level in levels:
+        low, high = (_numbers(predicted[f"{name}-{side}-{level:g}"]) for side in ("lo", "hi"))
+        ax.fill_between(
+            x, low, high, color=model_colour(), alpha=BAND, lw=0, zorder=1, label=_band_label(level)
+        )
+
+
+def _band_patches(levels: Sequence[float]) -> dict[str, Patch]:
+    """What nested bands look like: each shade lies upon those of the wider bands."""
+    return {
+        _band_label(level): Patch(color=model_colour(), alpha=1 - (1 - BAND) ** (1 + n_wider), lw=0)
+        for n_wider, level in enumerate(levels)
+    }
+
+
+def _draw_paths(ax: Any, x: np.ndarray, paths: np.ndarray) -> None:
+    lines = ax.plot(x, paths.T, color=model_colour(), lw=0.6, alpha=0.45, zorder=2)
+    lines[0].set_label("sampled paths" if len(lines) > 1 else "sampled path")
+
+
+def _draw_forecast(ax: Any, axis: TimeAxis, view: View) -> None:
+    first, end = axis.place(view.times[[0, -1]])
+    cut = axis.place(view.last)[0]
+    if not end > cut:
+        return
+    ax.axvline(cut, color=ink(), lw=0.7, zorder=2.5)
+    # The shade goes on to the frame and leaves room for a marker at the end.
+    edge = end + 0.02 * (end - min(first, cut))
+    shade = ax.axvspan(cut, edge, color=ink(), alpha=SHADE, lw=0, zorder=0, label="forecast")
+    shade.sticky_edges.x.append(edge)
+    ax.autoscale_view()
