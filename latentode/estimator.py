@@ -351,7 +351,7 @@ class LatentODE(BaseEstimator):
         table = self._read(X)
         if SAMPLE in (table.roles.id_name, table.roles.time_name, *self.value_cols_):
             raise ValueError(
-                f"a column is called {SAMPLE!r}, as the answer's own column of sample numbers is; rename it first"
+                f"a column is called {SAMPLE!r}, as the answer's column of sample numbers is; rename it first"
             )
         questions = ask_rows(table) if times is None else ask_times(table, times)
         order, model_times, starts = questions.by_series(table, self.scaling_, self.fitted_.dtype)
@@ -365,7 +365,7 @@ class LatentODE(BaseEstimator):
             seed=random_state,
             device=self.device,
         )
-        values = self.scaling_.unscale(paths.double().numpy())  # (S, Q, D), series after series
+        values = self.scaling_.unscale(paths)  # (S, Q, D), series after series
         # Rows of the answer: by series, then by sample, then by time as asked for.
         number, place = np.divmod(np.arange(n_samples * len(order)), len(order))
         by_sample = np.lexsort((place, number, questions.codes[order][place]))
@@ -406,7 +406,7 @@ class LatentODE(BaseEstimator):
             seed=random_state,
             device=self.device,
         )
-        values = self.scaling_.unscale(paths.double().numpy()).reshape(-1, self.n_features_in_)
+        values = self.scaling_.unscale(paths).reshape(-1, self.n_features_in_)
         columns = dict(zip(self.value_cols_, values.T, strict=True))
         roles = self.fitted_.roles
         if roles.is_single:  # several new series of a model of one: their number is a column
@@ -528,7 +528,7 @@ class LatentODE(BaseEstimator):
         )
 
     def _collection(self, table: SeriesTable) -> SeriesCollection:
-        return table.collection(self.scaling_, self.fitted_.dtype)
+        return self.scaling_.scale(table.collection(), self.fitted_.dtype)
 
     def _predict(
         self, table: SeriesTable, questions: Questions, level: Any, n_samples: int | None
@@ -546,7 +546,7 @@ class LatentODE(BaseEstimator):
             device=self.device,
         )
         back = np.argsort(order)
-        found = self.scaling_.unscale(torch.cat([mean.unsqueeze(0), bounds]).double().numpy()[:, back])
+        found = self.scaling_.unscale(torch.cat([mean.unsqueeze(0), bounds]))[:, back]
         columns = dict(zip(self.value_cols_, found[0].T, strict=True))
         for channel, name in enumerate(self.value_cols_):
             for number, one in enumerate(levels):

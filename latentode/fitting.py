@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 from latentode.build import Architecture, build_model
 from latentode.cuts import split_contexts
 from latentode.frames import Instants, Roles, Scaling, SeriesTable
-from latentode.frames.holdout import MIN_SERIES_TO_WITHHOLD, withhold_rows, withhold_series
+from latentode.holdout import withhold_rows, withhold_series
 from latentode.model import LatentODEModel
 from latentode.series import SeriesBatch, SeriesCollection
 from latentode.solve import Solver
@@ -27,9 +27,6 @@ LARGEST_TARGET = 20.0
 
 # Observed values that one validation batch may hold, padding included.
 VALIDATION_CELLS = 50_000
-
-# Series that validate at most: their score is then known to a few hundredths of a nat.
-MAX_VALIDATION_SERIES = 300
 
 
 @dataclass(frozen=True)
@@ -76,7 +73,8 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
             `Architecture.choose`.
         training: fields of `TrainingOptions`; batch_size and learning_rate may be None.
     """
-    data, validation, scaling = _split(problem)
+    generator = torch.Generator().manual_seed(problem.seed)
+    data, validation, scaling = _split(problem, generator)
     architecture = Architecture.choose(
         data.n_channels,
         origin=problem.origin,
@@ -105,7 +103,7 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
             model,
             data,
             options,
-            torch.Generator().manual_seed(problem.seed),
+            generator,
             validation=validation,
             device=problem.device,
             progress=show,
@@ -121,76 +119,54 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
 
 
 def _split(
-    problem: FittingProblem,
+    problem: FittingProblem, generator: torch.Generator
 ) -> tuple[SeriesCollection, list[tuple[SeriesBatch, SeriesBatch]], Scaling]:
     """Training series, validation pairs of context and target, and the scaling learned from the former."""
-    table = problem.table
-    n_series = len(table.ids)
-    validating = np.zeros(n_series, dtype=bool)
-    shown = table
-    if problem.validation_fraction and n_series >= MIN_SERIES_TO_WITHHOLD:
-        random = np.random.RandomState(problem.seed % 2**32)
-        fraction = min(problem.validation_fraction, MAX_VALIDATION_SERIES / n_series)
-        validating = withhold_series(n_series, fraction, random)
-    elif problem.validation_fraction:
-        shown = withhold_rows(table, problem.task)
+    raw = problem.table.collection()
+    held_series = withhold_series(raw, problem.validation_fraction, generator)
+    held_rows = torch.zeros(len(raw.times), dtype=torch.bool)
+    if problem.validation_fraction and not held_series.any():
+        held_rows = withhold_rows(raw, problem.task)
 
-    training_rows = ~validating[table.codes]
-    values = np.where(training_rows[:, None], shown.values, np.nan)
-    never = np.isnan(values).all(axis=0)
-    if never.any():
-        # A channel seen in validation series only is better scaled by them than not at all.
-        values[:, never] = shown.values[:, never]
-    scaling = Scaling.learn(values, table.spans()[~validating])
+    shown = raw.restrict(~held_rows & ~held_series[raw.series_of_rows])
+    # A channel seen in validation only is better scaled by that than not at all.
+    seen = shown.mask | (raw.mask & ~shown.mask.any(0))
+    values = torch.where(seen, raw.values, torch.nan).numpy()
+    scaling = Scaling.learn(values, raw.spans[~held_series].numpy())
 
-    everything = shown.collection(scaling, problem.dtype)
-    data = _clip(_not_empty(everything.select(np.flatnonzero(~validating))))
-    if validating.any():
-        kept = _not_empty(everything.select(np.flatnonzero(validating)))
-        pairs = []
-        for batch in _batches(kept):
-            for keep in split_contexts(batch, problem.task):
-                context = batch.restrict(keep)
-                pairs.append((context.compact(), batch.restrict(~keep & keep.any(1, keepdim=True))))
-        return data, pairs, scaling
-    if shown is table:
-        return data, [], scaling
-    full = table.collection(scaling, problem.dtype)
+    data = scaling.scale(shown, problem.dtype).select(_nonzero(_observed_rows(shown) > 0))
+    data = replace(data, values=data.values.clamp(-LARGEST_TARGET, LARGEST_TARGET))
     pairs = []
-    for batch, visible in zip(_batches(full), _batches(_visible(table, shown, full)), strict=True):
-        hidden = batch.mask & ~visible.mask
-        if hidden.any():
-            pairs.append((batch.restrict(visible.mask).compact(), batch.restrict(hidden)))
+    everything = scaling.scale(raw, problem.dtype)
+    validating = held_series if held_series.any() else _observed_rows(raw.restrict(held_rows)) > 0
+    for indices in _chunks(everything, _nonzero(validating & (raw.lengths > 0))):
+        batch = everything.batch(indices)
+        if held_series.any():
+            for keep in split_contexts(batch, problem.task):
+                pairs.append((batch.restrict(keep).compact(), batch.restrict(~keep)))
+        else:
+            hidden = held_rows[everything.rows(indices)[0]]
+            pairs.append((batch.restrict(~hidden).compact(), batch.restrict(hidden)))
     return data, pairs, scaling
 
 
-def _visible(table: SeriesTable, shown: SeriesTable, full: SeriesCollection) -> SeriesCollection:
-    """The full collection with the withheld values unobserved."""
-    marked = replace(table, values=np.where(np.isnan(shown.values) & ~np.isnan(table.values), 1.0, 0.0))
-    flags = marked.values
-    flags = np.where(np.isnan(table.values), np.nan, flags)
-    neutral = Scaling(np.zeros(flags.shape[1]), np.ones(flags.shape[1]), 1.0)
-    withheld = replace(table, values=flags).collection(neutral, torch.float64)
-    return SeriesCollection(full.times, full.values, full.mask & (withheld.values == 0), full.starts)
+def _nonzero(chosen: torch.Tensor) -> torch.Tensor:
+    return torch.nonzero(chosen).flatten()
 
 
-def _batches(collection: SeriesCollection) -> list[SeriesBatch]:
-    """The whole collection in padded batches of bounded size, in order."""
-    cells = max(1, int(collection.lengths.max())) * collection.n_channels if len(collection) else 1
-    size = max(1, VALIDATION_CELLS // cells)
-    return [
-        collection.batch(list(range(start, min(start + size, len(collection)))))
-        for start in range(0, len(collection), size)
-    ]
+def _observed_rows(collection: SeriesCollection) -> torch.Tensor:
+    """Rows with an observation in each series: (n_series,)."""
+    counts = torch.zeros(len(collection), dtype=torch.int64)
+    return counts.index_add(0, collection.series_of_rows, collection.mask.any(1).to(torch.int64))
 
 
-def _not_empty(collection: SeriesCollection) -> SeriesCollection:
-    return collection.select(torch.nonzero(collection.lengths > 0).flatten())
-
-
-def _clip(collection: SeriesCollection) -> SeriesCollection:
-    values = collection.values.clamp(-LARGEST_TARGET, LARGEST_TARGET)
-    return SeriesCollection(collection.times, values, collection.mask, collection.starts)
+def _chunks(collection: SeriesCollection, indices: torch.Tensor) -> list[torch.Tensor]:
+    """The chosen series in runs of bounded size, padding included, series of like length together."""
+    if not len(indices):
+        return []
+    indices = indices[torch.argsort(collection.lengths[indices], stable=True)]
+    cells = max(1, int(collection.lengths[indices].max())) * collection.n_channels
+    return list(indices.split(max(1, VALIDATION_CELLS // cells)))
 
 
 def _typical_gap(collection: SeriesCollection) -> float:

@@ -122,6 +122,23 @@ class SeriesCollection:
         """Rows of each series: (n_series,)."""
         return self.starts.diff()
 
+    @property
+    def spans(self) -> Tensor:
+        """Time from each series' first row to its last, 0 where it has none: (n_series,)."""
+        last = (self.starts[1:] - 1).clamp(min=0)
+        spans = self.times[last] - self.times[self.starts[:-1].clamp(max=max(0, len(self.times) - 1))]
+        return torch.where(self.lengths > 0, spans, 0.0)
+
+    @property
+    def series_of_rows(self) -> Tensor:
+        """Number of each row's series: (R,)."""
+        return torch.repeat_interleave(torch.arange(len(self)), self.lengths)
+
+    def restrict(self, keep: Tensor) -> SeriesCollection:
+        """The same rows with only those observed that are kept: `keep` is (R,) bool."""
+        mask = self.mask & keep.unsqueeze(-1)
+        return SeriesCollection(self.times, self.values * mask, mask, self.starts)
+
     def rows(self, indices: Sequence[int] | np.ndarray | Tensor) -> tuple[Tensor, Tensor]:
         """Row numbers of some series, padded by their last row, and which are no padding: (B, N) each."""
         indices = torch.as_tensor(indices, dtype=torch.int64)

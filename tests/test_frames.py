@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
+from latentode import SeriesCollection
 from latentode.frames import (
     Scaling,
     answer,
@@ -17,6 +18,17 @@ from latentode.frames import (
 )
 
 NEUTRAL = Scaling(np.zeros(1), np.ones(1), 1.0)
+
+
+def as_collection(values):
+    """One row for each series, everything observed."""
+    n_rows = len(values)
+    return SeriesCollection(
+        torch.zeros(n_rows, dtype=torch.float64),
+        torch.from_numpy(values),
+        torch.ones(values.shape, dtype=torch.bool),
+        torch.arange(n_rows + 1),
+    )
 
 
 def long_frame(times, **columns):
@@ -54,9 +66,7 @@ def test_elapsed_times_are_exact(times, step):
 def test_rows_of_any_order_give_the_same_collection():
     frame = long_frame(np.array([3.0, 1.0, 2.0, 5.0, 4.0, 0.0, 9.0]))
     shuffled = frame.sample(frac=1, random_state=1).sort_values("id", kind="stable")
-    one, other = (
-        read_frame(f, id_col="id", time_col="t").collection(NEUTRAL, torch.float64) for f in (frame, shuffled)
-    )
+    one, other = (read_frame(f, id_col="id", time_col="t").collection() for f in (frame, shuffled))
     for name in ("times", "values", "mask", "starts"):
         assert torch.equal(getattr(one, name), getattr(other, name)), name
     assert one.times.tolist() == [0.0, 1.0, 2.0, 7.0, 0.0, 1.0, 5.0]
@@ -69,28 +79,26 @@ def test_all_three_layouts_read_the_same():
     by_index = read_frame(frame.set_index(["id", "t"]))
     mixed = read_frame(frame.set_index("t"), id_col="id")
     single = read_frame(frame[frame.id == "a"].drop(columns="id").set_index("t"))
-    first = by_columns.collection(NEUTRAL, torch.float64)
+    first = by_columns.collection()
     for table in (by_index, mixed):
-        other = table.collection(NEUTRAL, torch.float64)
+        other = table.collection()
         assert torch.equal(first.times, other.times)
         assert torch.equal(first.values, other.values)
-    alone = single.collection(NEUTRAL, torch.float64)
+    alone = single.collection()
     assert torch.equal(alone.times, first.times[:3])
     assert single.roles.is_single
 
 
 def test_rows_of_equal_time_complement_each_other():
     frame = pd.DataFrame({"id": 1, "t": [0, 0, 1], "x": [1.0, np.nan, 3.0], "y": [np.nan, 2.0, np.nan]})
-    collection = read_frame(frame, id_col="id", time_col="t").collection(
-        Scaling(np.zeros(2), np.ones(2), 1.0), torch.float64
-    )
+    collection = read_frame(frame, id_col="id", time_col="t").collection()
     assert collection.values.tolist() == [[1.0, 2.0], [3.0, 0.0]]
     assert collection.mask.tolist() == [[True, True], [True, False]]
 
 
 def test_rows_without_observations_are_queries_only():
     frame = pd.DataFrame({"id": 1, "t": [-5.0, 0.0, 1.0], "x": [np.nan, 1.0, 2.0]})
-    collection = read_frame(frame, id_col="id", time_col="t").collection(NEUTRAL, torch.float64)
+    collection = read_frame(frame, id_col="id", time_col="t").collection()
     assert collection.times.tolist() == [0.0, 1.0]
 
 
@@ -127,9 +135,9 @@ def test_scaling_brings_every_channel_to_unit_spread():
     units = np.array([1e-300, 1e-9, 1.0, 1e9, 1e300])
     values = (random.normal(size=(1000, 5)) + 3) * units
     scaling = Scaling.learn(values, np.array([1.0]))
-    scaled = scaling.scale(values)
+    scaled = scaling.scale(as_collection(values), torch.float64).values
     np.testing.assert_allclose(scaled.mean(0), 0, atol=1e-9)
-    np.testing.assert_allclose(scaled.std(0), 1, rtol=1e-9)
+    np.testing.assert_allclose(scaled.numpy().std(0), 1, rtol=1e-9)
     np.testing.assert_allclose(scaling.unscale(scaled), values, rtol=1e-9)
 
 
@@ -148,7 +156,8 @@ def test_a_constant_channel_scales_to_zero(value):
     scaling = Scaling.learn(np.full((50, 1), value), np.array([0.0]))
     assert scaling.spread[0] > 0
     assert scaling.time_unit == 1.0
-    np.testing.assert_allclose(scaling.scale(np.full((1, 1), value)), 0.0, atol=1e-9)
+    scaled = scaling.scale(as_collection(np.full((1, 1), value)), torch.float64)
+    np.testing.assert_allclose(scaled.values, 0.0, atol=1e-9)
 
 
 def test_time_unit_is_the_usual_span_and_bounds_the_longest():

@@ -26,7 +26,7 @@ class Ramp:
         table = read_frame(df, id_col=self.id_col, time_col=self.time_col, value_cols=self.value_cols_)
         questions = ask_times(table, times)
         elapsed = questions.instants.since(table.times[table.first_rows()[questions.codes]])
-        return table, questions, elapsed / table.spans().max()
+        return table, questions, elapsed / table.collection().spans.max().item()
 
     def predict(self, df, times=None, *, level=None):
         table, questions, elapsed = self._ask(df, times)

@@ -5,12 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+
+from latentode.series import SeriesCollection
 
 __all__ = ["Scaling"]
 
 # Values farther than one such range beyond the central 99 % count as outliers when location and
 # scale are learned, so that a few of any size don't squeeze all the others together.
 CENTRAL = (0.005, 0.995)
+
+# Scaled values are cut here, where a float32 can still square them.
+LARGEST = 1e15
 
 # The spread of a constant channel, relative to its value: small enough that predictions of it
 # equal it to three digits more than they need, large enough for float32.
@@ -38,12 +44,20 @@ class Scaling:
         centers, spreads = zip(*(_location_and_scale(column) for column in values.T), strict=True)
         return cls(np.array(centers), np.array(spreads), _time_unit(spans))
 
-    def scale(self, values: np.ndarray) -> np.ndarray:
-        with np.errstate(over="ignore"):
-            return np.clip((values - self.center) / self.spread, -1e30, 1e30)
+    def scale(self, collection: SeriesCollection, dtype: torch.dtype) -> SeriesCollection:
+        """A collection in the data's units (float64), in scaled values and model time."""
+        center, spread = torch.from_numpy(self.center), torch.from_numpy(self.spread)
+        values = ((collection.values - center) / spread).clamp(-LARGEST, LARGEST)
+        return SeriesCollection(
+            times=(collection.times / self.time_unit).to(dtype),
+            values=torch.where(collection.mask, values, 0.0).to(dtype),
+            mask=collection.mask,
+            starts=collection.starts,
+        )
 
-    def unscale(self, values: np.ndarray) -> np.ndarray:
-        return values * self.spread + self.center
+    def unscale(self, values: torch.Tensor) -> np.ndarray:
+        """Scaled values (..., D) in the data's units."""
+        return values.double().cpu().numpy() * self.spread + self.center
 
 
 def _location_and_scale(column: np.ndarray) -> tuple[float, float]:

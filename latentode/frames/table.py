@@ -11,7 +11,6 @@ import pandas as pd
 import torch
 
 from latentode.frames.clock import Instants, read_times
-from latentode.frames.scaling import Scaling
 from latentode.series import SeriesCollection
 
 __all__ = ["Roles", "SeriesTable", "read_frame", "read_keys"]
@@ -104,10 +103,6 @@ class SeriesTable:
         starts = np.searchsorted(self.codes[order], np.arange(len(self.ids) + 1))
         return order[starts[1:] - 1] if last else order[starts[:-1]]
 
-    def spans(self) -> np.ndarray:
-        """Elapsed clock units between each series' first and last observation: (n_series,)."""
-        return self.times[self.last_rows()].since(self.times[self.first_rows()])
-
     def merged_rows(self) -> tuple[np.ndarray, np.ndarray]:
         """The observed rows by series and time, and a number for each that rows of equal time share."""
         rows = np.flatnonzero(self.observed_rows)
@@ -120,10 +115,10 @@ class SeriesTable:
         )
         return rows, np.cumsum(new) - 1
 
-    def collection(self, scaling: Scaling, dtype: torch.dtype) -> SeriesCollection:
-        """The observed rows, scaled and sorted, rows of equal time merged.
+    def collection(self) -> SeriesCollection:
+        """The observed rows, sorted, rows of equal time merged, in the data's units and float64.
 
-        Time is counted from each series' first observation, in model time.
+        Time is counted from each series' first observation.
         """
         rows, group = self.merged_rows()
         n_rows = group[-1] + 1 if len(group) else 0
@@ -134,10 +129,9 @@ class SeriesTable:
         codes = self.codes[rows]
         elapsed = self.times[rows].since(self.times[self.first_rows()[codes]])
         mask = ~np.isnan(values)
-        scaled = np.where(mask, scaling.scale(np.where(mask, values, scaling.center)), 0.0)
         return SeriesCollection(
-            times=torch.from_numpy(elapsed / scaling.time_unit).to(dtype),
-            values=torch.from_numpy(scaled).to(dtype),
+            times=torch.from_numpy(elapsed),
+            values=torch.from_numpy(np.where(mask, values, 0.0)),
             mask=torch.from_numpy(mask),
             starts=torch.from_numpy(np.searchsorted(codes, np.arange(len(self.ids) + 1))),
         )

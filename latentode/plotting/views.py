@@ -56,7 +56,7 @@ def look(table: SeriesTable, place: int, truth: SeriesTable | None, times: Any, 
         leads = {name: _elapsed(last, known.index) for name, known in withheld.items()}
         if horizon is None:
             lead = max([lead, *(gaps.max(initial=0.0) for gaps in leads.values())])
-        grid = _steps(first, table.spans()[place] + lead, N_GRID)
+        grid = _steps(first, table.collection().spans.numpy()[place] + lead, N_GRID)
         # The mean bends and the bands narrow where something was observed.
         asked = grid.append(clock[rows & table.observed_rows]).unique().sort_values()
         rounding = 1e-9 * (1 + lead)
@@ -99,7 +99,7 @@ def _lead(table: SeriesTable, place: int, horizon: Any) -> float:
     """How far to draw beyond the last observation, in clock units (seconds where times are no numbers)."""
     if horizon is None:
         # A series of a single row has no span of its own.
-        return float(table.spans()[place] or table.spans().max()) / 5
+        return float(table.collection().spans.numpy()[place] or table.collection().spans.numpy().max()) / 5
     if isinstance(horizon, (int, float)) and horizon == 0:
         return 0.0
     return duration(horizon, table.times.kind, "horizon")

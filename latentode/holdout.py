@@ -1,0 +1,46 @@
+"""What training is not shown: whole series where there are enough, else rows of every series."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from latentode.series import SeriesCollection
+
+__all__ = ["withhold_rows", "withhold_series"]
+
+# With fewer series than this, withholding some would cost training more than they tell.
+MIN_SERIES = 10
+
+# Series that validate at most: their score is then known to a few hundredths of a nat.
+MAX_VALIDATING = 300
+
+# Of few series one row in seven is withheld; a series of fewer rows keeps all.
+EVERY = 7
+
+
+def withhold_series(collection: SeriesCollection, fraction: float, generator: torch.Generator) -> Tensor:
+    """Series that validate, (n_series,) bool: `fraction` of them, two at least; none of fewer than ten."""
+    n_series = len(collection)
+    held = torch.zeros(n_series, dtype=torch.bool)
+    if n_series >= MIN_SERIES and fraction > 0:
+        n_held = min(MAX_VALIDATING, max(2, round(fraction * n_series)))
+        held[torch.randperm(n_series, generator=generator)[:n_held]] = True
+    return held
+
+
+def withhold_rows(collection: SeriesCollection, task: str) -> Tensor:
+    """Rows that validate, (R,) bool: one in seven of each series, none of series of fewer rows.
+
+    For "extrapolate" the last ones, for "interpolate" ones in between, for "both" half and half.
+    """
+    of_series = collection.series_of_rows
+    lengths = collection.lengths[of_series]
+    rank = torch.arange(len(of_series)) - collection.starts[of_series]
+    every = 2 * EVERY if task == "both" else EVERY
+    held = torch.zeros(len(of_series), dtype=torch.bool)
+    if task != "interpolate":
+        held |= rank >= lengths - (lengths // every).clamp(min=1)
+    if task != "extrapolate":
+        held |= rank % every == every // 2
+    return held & (lengths >= EVERY)
