@@ -23,6 +23,7 @@ def check_number(
     optional: bool = False,
     zero: bool = False,
     below: float = math.inf,
+    most: float = math.inf,
 ) -> None:
     """A positive, finite number (an integer where asked); `zero` allows 0, `optional` None."""
     if value is None and optional:
@@ -30,10 +31,11 @@ def check_number(
     kind: Any = numbers.Integral if integer else numbers.Real
     what = "a positive integer" if integer else "a number of 0 or more" if zero else "a positive number"
     what += f" below {below:g}" if below < math.inf else ""
+    what += f" up to {most:g}" if most < math.inf else ""
     what += " or None" if optional else ""
     if isinstance(value, bool) or not isinstance(value, kind):
         raise TypeError(f"{name} must be {what}; got {value!r}")
-    if not (value > 0 or (zero and value == 0)) or not value < below:
+    if not (value > 0 or (zero and value == 0)) or not value < below or value > most:
         raise ValueError(f"{name} must be {what}; got {value!r}")
 
 

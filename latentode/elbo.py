@@ -38,6 +38,7 @@ def elbo(
     n_samples: int = 1,
     generator: torch.Generator | None = None,
     residual_share: float = 1.0,
+    context_weight: float = 1.0,
 ) -> Bound:
     r"""ELBO = E_q(z0 | context)[ log p(target | z0) ] - KL(q(z0 | context) || N(0, I)).
 
@@ -50,10 +51,17 @@ def elbo(
 
     The residual's own parameters see the full likelihood at every a. Training starts with a = 0:
     a residual process that may explain everything from the first step leaves the trajectory idle.
-    The returned value is a bound on the evidence only at a = 1.
+    `context_weight` w < 1 leaves out a share of what the context itself is worth,
+
+        log N(target | z0) - (1 - w) log N(context | z0),
+
+    which at w = 0 is the log density of the hidden entries given the visible ones and z0. A model that
+    is asked for forecasts only then spends its trajectory on what comes, not on what was.
+    The returned value is a bound on the evidence only at a = 1 and w = 1.
 
     Args:
-        context, target: on the same clock; the target usually holds the context's entries too.
+        context, target: on the same clock; the target usually holds the context's entries too. With
+            context_weight < 1 the context must have the target's rows (`SeriesBatch.restrict`).
 
     Shapes:
         (B, N) and (B, M) rows -> two numbers a series.
@@ -72,13 +80,26 @@ def elbo(
     target = target.shift(model.reference(context))
     residuals = model.residuals(z0, target)
     likelihood = model.likelihood
+    visible = 1 - context_weight
+    if visible and context.mask.shape != target.mask.shape:
+        raise ValueError(
+            "context_weight < 1 needs a context on the target's rows; make it with target.restrict(keep)"
+        )
     if model.residual is None:
         log_likelihood = likelihood.log_prob(residuals, target.mask).sum((-1, -2))
+        if visible:
+            log_likelihood = log_likelihood - visible * likelihood.log_prob(residuals, context.mask).sum(
+                (-1, -2)
+            )
     else:
         passed_on = residual_share * residuals + (1 - residual_share) * residuals.detach()
         log_likelihood = model.residual.log_likelihood(
             target.times, passed_on, target.mask, likelihood.noise_variance
         )
+        if visible:
+            log_likelihood = log_likelihood - visible * model.residual.log_likelihood(
+                target.times, passed_on, context.mask, likelihood.noise_variance
+            )
         if residual_share < 1:
             log_likelihood = log_likelihood + (1 - residual_share) * _white_noise(residuals, target.mask)
     # KL between normals: (mu^2 + sigma^2 - 1) / 2 - log sigma.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -68,8 +68,8 @@ class LatentODE(BaseEstimator):
             contexts drawn in training and the validation score.
         origin: where z0 stands, at the "first" or the "last" observation of the context.
         residual: kernel of the residual process: "ou" (limit: last value, linear interpolation),
-            "matern32", "iou" (limit: constant velocity), one of them for each channel, or None for the
-            plain latent ODE.
+            "matern32", "iou" (limit: constant velocity), or one for each channel; "auto" takes for each
+            channel what predicts the validation data best; None is the plain latent ODE.
         latent_dim, field_units, encoder_units, decoder_units: sizes of the networks; None chooses by
             the number of channels.
         method, engine, gradient, rtol, atol: the ODE solver, see `Solver`.
@@ -79,6 +79,8 @@ class LatentODE(BaseEstimator):
         max_iter: optimiser steps at most.
         batch_size, learning_rate: None chooses by the data's and the model's size.
         kl_weight: weight of the KL term in training.
+        context_weight: share of the context's own likelihood in training, from 0 to 1; None takes 0.05 for
+            task="extrapolate" and 1 otherwise.
         validation_fraction: share of the series withheld to choose the best weights by; with fewer than
             ten series rows are withheld instead. 0 withholds nothing.
         patience: validation checks (forty in max_iter) without improvement before training stops.
@@ -93,6 +95,7 @@ class LatentODE(BaseEstimator):
         history_: DataFrame, one row per check: ELBO and log likelihood in nats per observed value, KL
             in nats per series, validation score, learning rate, knots, recoveries, seconds.
         n_iter_: optimiser steps taken.
+        residual_: kernel of each channel's residual process, None without.
         value_cols_, n_features_in_, feature_names_in_: the channels.
         scaling_: what one unit of each channel and of time is, from training data only.
 
@@ -116,7 +119,7 @@ class LatentODE(BaseEstimator):
         *,
         task: str = "both",
         origin: str = "first",
-        residual: str | Sequence[str] | None = "matern32",
+        residual: str | Sequence[str] | None = "auto",
         latent_dim: int | None = None,
         field_units: Sequence[int] | None = None,
         encoder_units: int | None = None,
@@ -127,11 +130,12 @@ class LatentODE(BaseEstimator):
         rtol: float | None = None,
         atol: float | None = None,
         knot_spacing: float | None = None,
-        tolerance: float = 1e-3,
+        tolerance: float = 3e-4,
         max_iter: int = 1500,
         batch_size: int | None = None,
         learning_rate: float | None = None,
         kl_weight: float = 0.1,
+        context_weight: float | None = None,
         validation_fraction: float = 0.15,
         patience: int = 10,
         n_samples: int = 64,
@@ -161,6 +165,7 @@ class LatentODE(BaseEstimator):
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.kl_weight = kl_weight
+        self.context_weight = context_weight
         self.validation_fraction = validation_fraction
         self.patience = patience
         self.n_samples = n_samples
@@ -207,6 +212,7 @@ class LatentODE(BaseEstimator):
                 "batch_size": self.batch_size,
                 "learning_rate": self.learning_rate,
                 "kl_weight": self.kl_weight,
+                "context_weight": self._context_weight(),
                 "patience": self.patience,
                 "tolerance": self.tolerance,
             },
@@ -219,6 +225,7 @@ class LatentODE(BaseEstimator):
         self.fitted_ = fitted
         self.module_ = fitted.model
         self.scaling_ = fitted.scaling
+        self.residual_ = fitted.architecture.residual
         self.history_ = pd.DataFrame([asdict(record) for record in fitted.history])
         self.n_iter_ = fitted.history[-1].iteration
         self.value_cols_ = list(roles.value_cols)
@@ -238,6 +245,7 @@ class LatentODE(BaseEstimator):
             check_number(name, getattr(self, name), optional=True)
         check_number("tolerance", self.tolerance)
         check_number("kl_weight", self.kl_weight, zero=True)
+        check_number("context_weight", self.context_weight, zero=True, optional=True, most=1.0)
         check_number("validation_fraction", self.validation_fraction, zero=True, below=1.0)
         check_units("field_units", self.field_units)
         check_units("decoder_units", self.decoder_units)
@@ -253,9 +261,11 @@ class LatentODE(BaseEstimator):
             atol=self.atol,
         )
 
-    def _kernels(self, n_channels: int) -> tuple[str, ...] | None:
+    def _kernels(self, n_channels: int) -> tuple[str, ...] | Literal["auto"] | None:
         if self.residual is None:
             return None
+        if isinstance(self.residual, str) and self.residual == "auto":
+            return "auto"
         kernels = [self.residual] * n_channels if isinstance(self.residual, str) else list(self.residual)
         if len(kernels) != n_channels:
             raise ValueError(
@@ -263,8 +273,17 @@ class LatentODE(BaseEstimator):
                 "or one for each"
             )
         for kernel in kernels:
-            check_choice("residual", kernel, tuple(KERNELS))
+            check_choice("residual", kernel, ("auto", *KERNELS))
+            if kernel == "auto":
+                raise ValueError(
+                    "residual='auto' is for all channels at once; name a kernel for each instead"
+                )
         return tuple(kernels)
+
+    def _context_weight(self) -> float:
+        if self.context_weight is not None:
+            return self.context_weight
+        return 0.05 if self.task == "extrapolate" else 1.0
 
     def _seed(self) -> int:
         if isinstance(self.random_state, (int, np.integer)):
@@ -368,7 +387,7 @@ class LatentODE(BaseEstimator):
         values = self.scaling_.unscale(paths)  # (S, Q, D), series after series
         # Rows of the answer: by series, then by sample, then by time as asked for.
         number, place = np.divmod(np.arange(n_samples * len(order)), len(order))
-        by_sample = np.lexsort((place, number, questions.codes[order][place]))
+        by_sample = np.lexsort((order[place], number, questions.codes[order][place]))
         number, place = number[by_sample], place[by_sample]
         columns = dict(zip(self.value_cols_, values[number, place].T, strict=True))
         rows = order[place]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -14,6 +14,8 @@ from latentode.build import Architecture, build_model
 from latentode.cuts import split_contexts
 from latentode.frames import Instants, Roles, Scaling, SeriesTable
 from latentode.holdout import withhold_rows, withhold_series
+from latentode.inference import MAX_ROWS
+from latentode.kernel_choice import choose_kernels
 from latentode.model import LatentODEModel
 from latentode.series import SeriesBatch, SeriesCollection
 from latentode.solve import Solver
@@ -36,7 +38,7 @@ class FittingProblem:
     table: SeriesTable
     task: str
     origin: str
-    residual: tuple[str, ...] | None
+    residual: tuple[str, ...] | Literal["auto"] | None
     solver: Solver
     fixed_spacing: bool
     validation_fraction: float
@@ -75,10 +77,13 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
     """
     generator = torch.Generator().manual_seed(problem.seed)
     data, validation, scaling = _split(problem, generator)
+    kernels = problem.residual
+    if kernels == "auto":
+        kernels = choose_kernels(data, validation, generator)
     architecture = Architecture.choose(
         data.n_channels,
         origin=problem.origin,
-        residual=problem.residual,
+        residual=kernels,
         typical_gap=_typical_gap(data),
         **sizes,
     )
@@ -122,7 +127,7 @@ def _split(
     problem: FittingProblem, generator: torch.Generator
 ) -> tuple[SeriesCollection, list[tuple[SeriesBatch, SeriesBatch]], Scaling]:
     """Training series, validation pairs of context and target, and the scaling learned from the former."""
-    raw = problem.table.collection()
+    raw = problem.table.collection().cut(MAX_ROWS)
     held_series = withhold_series(raw, problem.validation_fraction, generator)
     held_rows = torch.zeros(len(raw.times), dtype=torch.bool)
     if problem.validation_fraction and not held_series.any():

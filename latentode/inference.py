@@ -11,7 +11,7 @@ from torch import Tensor
 
 from latentode.model import LatentODEModel
 from latentode.sampling import named_generator, normal_draws
-from latentode.series import SeriesBatch, SeriesCollection
+from latentode.series import SeriesBatch, SeriesCollection, padded_ranges
 
 __all__ = [
     "Queries",
@@ -31,13 +31,16 @@ CHUNK_NUMBERS = 1_000_000
 # Samples of z0 behind a log density.
 N_SCORE_SAMPLES = 16
 
+# Observations of one series that are read at once, in training and in answering.
+MAX_ROWS = 256
+
 # Queries of one series that are answered at once; a longer list is cut, its context read again.
 MAX_QUERIES = 2048
 
 
 @dataclass(frozen=True)
 class Queries:
-    """Times to be answered: (Q,) in model time on the series' clocks, series after series.
+    """Times to be answered: (Q,) in model time on the series' clocks, sorted, series after series.
 
     Series i owns times[starts[i]:starts[i + 1]].
     """
@@ -45,42 +48,56 @@ class Queries:
     times: Tensor
     starts: Tensor
 
-    def pieces(self, most: int) -> list[tuple[int, int, int]]:
-        """(series, first, last) with at most `most` queries each, shortest first."""
-        found = []
-        for series, (first, last) in enumerate(
-            zip(self.starts[:-1].tolist(), self.starts[1:].tolist(), strict=True)
-        ):
-            for start in range(first, last, most):
-                found.append((series, start, min(last, start + most)))
-        return sorted(found, key=lambda piece: piece[2] - piece[1])
+
+def _pieces(contexts: SeriesCollection, queries: Queries, most: int) -> Tensor:
+    """Ranges of context rows and of queries that are answered together: (P, 4), lasts excluded.
+
+    A series of up to MAX_ROWS observations is one context, its queries cut where there are more than
+    `most`. A longer one is read through windows of MAX_ROWS rows that overlap by half; each answers
+    the queries around its middle, so that a query sees a quarter of a window at least on either side.
+    """
+    ranges = torch.stack(
+        [contexts.starts[:-1], contexts.starts[1:], queries.starts[:-1], queries.starts[1:]], 1
+    )
+    asked = ranges[:, 3] > ranges[:, 2]
+    long = contexts.lengths > MAX_ROWS
+    many = ranges[:, 3] - ranges[:, 2] > most
+    pieces = [ranges[asked & ~long & ~many]]
+    for series in torch.nonzero(asked & (long | many)).flatten().tolist():
+        start, stop, first, last = ranges[series].tolist()
+        windows = [(start, stop, first, last)]
+        if long[series]:
+            windows = _windows(contexts.times[start:stop], queries.times[first:last], start, first)
+        for row, end, one, other in windows:
+            cuts = [(row, end, cut, min(cut + most, other)) for cut in range(one, other, most)]
+            pieces.append(torch.tensor(cuts, dtype=torch.int64).view(-1, 4))
+    return torch.cat(pieces)
 
 
-def _chunks(
-    contexts: SeriesCollection, queries: Queries, numbers_per_row: int, *, split: bool = True
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Series (B,), their query rows (B, M) padded by the last, and which are no padding (B, M)."""
-    lengths = contexts.lengths.tolist()
-    waiting: list[tuple[int, int, int]] = []
-    longest = 0
-    most = MAX_QUERIES if split else max(1, len(queries.times))
-    for piece in queries.pieces(most):
-        rows = max(longest, lengths[piece[0]] + piece[2] - piece[1])
-        if waiting and rows * (len(waiting) + 1) * numbers_per_row > CHUNK_NUMBERS:
-            yield _padded(waiting)
-            waiting, rows = [], lengths[piece[0]] + piece[2] - piece[1]
-        waiting.append(piece)
-        longest = rows
-    if waiting:
-        yield _padded(waiting)
+def _windows(known: Tensor, asked: Tensor, start: int, first: int) -> list[tuple[int, int, int, int]]:
+    n_rows, half = len(known), MAX_ROWS // 2
+    n_windows = -(-(n_rows - MAX_ROWS) // half) + 1
+    rank = torch.searchsorted(known.contiguous(), asked.contiguous())
+    window = ((rank - half // 2) // half).clamp(0, n_windows - 1)
+    numbers, counts = torch.unique_consecutive(window, return_counts=True)
+    found, done = [], first
+    for number, count in zip(numbers.tolist(), counts.tolist(), strict=True):
+        row = min(number * half, n_rows - MAX_ROWS)
+        found.append((start + row, start + row + MAX_ROWS, done, done + count))
+        done += count
+    return found
 
 
-def _padded(pieces: list[tuple[int, int, int]]) -> tuple[Tensor, Tensor, Tensor]:
-    series, first, last = torch.tensor(pieces).T
-    rank = torch.arange(int((last - first).max()))
-    inside = rank < (last - first).unsqueeze(1)
-    rows = torch.minimum(first.unsqueeze(1) + rank, (last - 1).unsqueeze(1))
-    return series, rows, inside
+def _chunks(pieces: Tensor, numbers_per_row: int) -> Iterator[Tensor]:
+    """The pieces in runs of bounded size, padding included, pieces of like size together."""
+    n_rows = (pieces[:, 1] - pieces[:, 0]) + (pieces[:, 3] - pieces[:, 2])
+    pieces = pieces[torch.argsort(n_rows, stable=True)]
+    sizes = n_rows.sort().values.tolist()
+    start = 0
+    for stop in range(1, len(pieces) + 1):
+        if stop == len(pieces) or sizes[stop] * (stop + 1 - start) * numbers_per_row > CHUNK_NUMBERS:
+            yield pieces[start:stop]
+            start = stop
 
 
 def _posterior_samples(model: LatentODEModel, context: SeriesBatch, draws: Tensor) -> Tensor:
@@ -112,8 +129,10 @@ def predict(
     found = torch.empty(len(quantiles), n_queries, n_channels, dtype=contexts.values.dtype)
     latent_dim = model.posterior(contexts.batch([0]).to(device)).mean.shape[-1]
     draws = normal_draws(n_samples, latent_dim, seed=0)
-    for series, rows, inside in _chunks(contexts, queries, n_samples * max(latent_dim, n_channels)):
-        context = contexts.batch(series).to(device)
+    pieces = _pieces(contexts, queries, MAX_QUERIES)
+    for chunk in _chunks(pieces, n_samples * max(latent_dim, n_channels)):
+        context = contexts.windows(chunk[:, 0], chunk[:, 1]).to(device)
+        rows, inside = padded_ranges(chunk[:, 2], chunk[:, 3])
         answer = model.predictive(
             context, queries.times[rows].to(device), _posterior_samples(model, context, draws)
         )
@@ -140,19 +159,24 @@ def sample(
     """Jointly drawn paths at the queries, in scaled units: (S, Q, D).
 
     A series' draws come from its name and the seed, so that its companions change none of them and
-    different series' paths are independent.
+    different series' paths are independent. Where a series is longer than MAX_ROWS, so that it is read
+    through windows, paths are joint within a window's share of the queries.
     """
     n_channels = contexts.n_channels
     paths = torch.empty(n_samples, len(queries.times), n_channels, dtype=contexts.values.dtype)
-    for series, rows, inside in _chunks(contexts, queries, 8 * n_samples * n_channels, split=False):
-        context = contexts.batch(series).to(device)
+    pieces = _pieces(contexts, queries, max(1, len(queries.times)))
+    for chunk in _chunks(pieces, 8 * n_samples * n_channels):
+        context = contexts.windows(chunk[:, 0], chunk[:, 1]).to(device)
+        rows, inside = padded_ranges(chunk[:, 2], chunk[:, 3])
         posterior = model.posterior(context)
         like = posterior.mean
-        of_state = np.empty((n_samples, len(series), like.shape[-1]))
-        of_path = np.zeros((n_samples, len(series), rows.shape[1], n_channels, 2))
-        of_noise = np.zeros((n_samples, len(series), rows.shape[1], n_channels))
+        of_state = np.empty((n_samples, len(chunk), like.shape[-1]))
+        of_path = np.zeros((n_samples, *rows.shape, n_channels, 2))
+        of_noise = np.zeros((n_samples, *rows.shape, n_channels))
+        series = torch.searchsorted(queries.starts, chunk[:, 2].contiguous(), right=True) - 1
         for place, number in enumerate(series.tolist()):
-            generator = named_generator(names[number], seed)
+            window = int(chunk[place, 0] - contexts.starts[number])
+            generator = named_generator((names[number], window), seed)
             n_rows = int(inside[place].sum())
             of_state[:, place] = generator.standard_normal(of_state[:, place].shape)
             of_path[:, place, :n_rows] = generator.standard_normal((n_samples, n_rows, n_channels, 2))
@@ -224,21 +248,23 @@ def mixture_quantile(means: Tensor, std: Tensor, quantile: float, n_iterations: 
 def encode(
     model: LatentODEModel, contexts: SeriesCollection, device: torch.device | str = "cpu"
 ) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of q(z0 | series) for each series: (n_series, L) each."""
-    lengths = contexts.lengths
-    order = torch.argsort(lengths, stable=True)
-    rows_in_chunk = max(1, CHUNK_NUMBERS // (64 * contexts.n_channels))
-    means, stds = [], []
-    start = 0
-    while start < len(order):
-        stop = start + 1
-        while stop < len(order) and (stop + 1 - start) * int(lengths[order[stop]]) <= rows_in_chunk:
-            stop += 1
-        posterior = model.posterior(contexts.batch(order[start:stop]).to(device))
+    """Mean and standard deviation of q(z0 | series) for each series: (n_series, L) each.
+
+    Of a series longer than MAX_ROWS only the rows nearest to z0 are read.
+    """
+    first, last = contexts.starts[:-1], contexts.starts[1:]
+    if model.encoder.origin == "first":
+        last = torch.minimum(last, first + MAX_ROWS)
+    else:
+        first = torch.maximum(first, last - MAX_ROWS)
+    number = torch.arange(len(contexts))
+    means, stds, order = [], [], []
+    for chunk in _chunks(torch.stack([first, last, number, number], 1), 16 * contexts.n_channels):
+        posterior = model.posterior(contexts.windows(chunk[:, 0], chunk[:, 1]).to(device))
         means.append(posterior.mean.cpu())
         stds.append(posterior.stddev.cpu())
-        start = stop
-    back = torch.argsort(order)
+        order.append(chunk[:, 2])
+    back = torch.argsort(torch.cat(order))
     return torch.cat(means)[back], torch.cat(stds)[back]
 
 
@@ -273,12 +299,14 @@ def hidden_log_density(
     Shapes:
         -> densities at the collection's rows, 0 where not hidden, and where they were: (n_contexts, R, D).
     """
-    everything = Queries(contexts.times, contexts.starts)
+    contexts = contexts.cut(MAX_ROWS)
     densities: list[np.ndarray] = []
     hidden: list[np.ndarray] = []
-    for series, _, _ in _chunks(contexts, everything, 16 * contexts.n_channels, split=False):
-        rows, inside = contexts.rows(series)
-        batch = contexts.batch(series)
+    ranges = torch.stack([contexts.starts[:-1], contexts.starts[1:]], 1)
+    pieces = torch.cat([ranges, ranges], 1)[contexts.lengths > 0]
+    for chunk in _chunks(pieces, N_SCORE_SAMPLES * contexts.n_channels):
+        rows, inside = padded_ranges(chunk[:, 0], chunk[:, 1])
+        batch = contexts.windows(chunk[:, 0], chunk[:, 1])
         for number, keep in enumerate(choose(batch)):
             if number == len(densities):
                 densities.append(np.zeros(contexts.values.shape))

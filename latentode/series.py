@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["SeriesBatch", "SeriesCollection"]
+__all__ = ["SeriesBatch", "SeriesCollection", "padded_ranges"]
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class SeriesBatch:
     @property
     def observed_rows(self) -> Tensor:
         """Rows with at least one observed channel: (B, N) bool."""
-        return self.mask.any(-1)
+        return self.mask.sum(-1) > 0  # a quarter of the time of any()
 
     def restrict(self, keep: Tensor) -> SeriesBatch:
         """The same rows with only the kept entries observed: `keep` is (B, N) or (B, N, D) bool."""
@@ -65,18 +65,26 @@ class SeriesBatch:
     def compact(self) -> SeriesBatch:
         """Only the observed rows, moved to the front; B series of N' <= N rows, N' >= 1."""
         observed = self.observed_rows
-        n_rows = max(1, int(observed.sum(1).max())) if self.n_series else 1
-        if n_rows == self.times.shape[1] and bool(observed[:, : n_rows - 1].all()):
-            return self
         lengths = observed.sum(1, keepdim=True)
+        n_rows = max(1, int(lengths.max())) if self.n_series else 1
+        filled = torch.arange(n_rows, device=lengths.device) < lengths
+        if torch.equal(observed[:, :n_rows], filled):  # in front already
+            return SeriesBatch(self.times[:, :n_rows], self.values[:, :n_rows], self.mask[:, :n_rows])
         order = torch.argsort((~observed).to(torch.uint8), dim=1, stable=True)[:, :n_rows]
-        rank = torch.arange(n_rows, device=order.device)
-        filled = rank < lengths
         # Padding repeats the last observed row's time (the first row's, where nothing was observed).
         order = torch.where(filled, order, order.gather(1, (lengths - 1).clamp(min=0)))
-        cells = order.unsqueeze(-1).expand(-1, -1, self.n_channels)
-        mask = self.mask.gather(1, cells) & filled.unsqueeze(-1)
-        return SeriesBatch(self.times.gather(1, order), self.values.gather(1, cells) * mask, mask)
+        return self.take(order, filled)
+
+    def take(self, order: Tensor, filled: Tensor) -> SeriesBatch:
+        """The rows `order` (B, N') of each series, as padding where `filled` (B, N') is false."""
+        n_series, n_rows = self.times.shape
+        first = n_rows * torch.arange(n_series, device=order.device).unsqueeze(1)
+        # Whole rows of a flat table are fetched several times faster than single cells.
+        rows = (order + first).flatten()
+        shape = (*order.shape, self.n_channels)
+        mask = self.mask.flatten(0, 1).index_select(0, rows).view(shape) & filled.unsqueeze(-1)
+        values = self.values.flatten(0, 1).index_select(0, rows).view(shape)
+        return SeriesBatch(self.times.gather(1, order), values * mask, mask)
 
     def shift(self, reference: Tensor) -> SeriesBatch:
         """The same series with each clock set to zero at `reference` (B,)."""
@@ -142,20 +150,37 @@ class SeriesCollection:
     def rows(self, indices: Sequence[int] | np.ndarray | Tensor) -> tuple[Tensor, Tensor]:
         """Row numbers of some series, padded by their last row, and which are no padding: (B, N) each."""
         indices = torch.as_tensor(indices, dtype=torch.int64)
-        first, lengths = self.starts[indices], self.lengths[indices]
-        rank = torch.arange(max(1, int(lengths.max()) if len(indices) else 1))
-        inside = rank < lengths.unsqueeze(1)
-        rows = first.unsqueeze(1) + torch.minimum(rank, (lengths - 1).clamp(min=0).unsqueeze(1))
-        return rows.clamp(max=max(0, len(self.times) - 1)), inside
+        return padded_ranges(self.starts[indices], self.starts[indices + 1])
 
     def batch(self, indices: Sequence[int] | np.ndarray | Tensor) -> SeriesBatch:
         """The chosen series as one padded batch, in the order of `indices`."""
-        rows, inside = self.rows(indices)
+        indices = torch.as_tensor(indices, dtype=torch.int64)
+        return self.windows(self.starts[indices], self.starts[indices + 1])
+
+    def windows(self, first: Tensor, last: Tensor) -> SeriesBatch:
+        """Rows first[i] to last[i], the latter excluded, as series i of a padded batch: (B,), (B,)."""
+        rows, inside = padded_ranges(first, last)
+        rows = rows.clamp(max=max(0, len(self.times) - 1))
         if not len(self.times):  # no series has a row, and there is none to pad with
             nothing = self.values.new_zeros(*rows.shape, self.n_channels)
             return SeriesBatch(nothing[..., 0], nothing, nothing.bool())
         mask = self.mask[rows] & inside.unsqueeze(-1)
         return SeriesBatch(self.times[rows], self.values[rows] * mask, mask)
+
+    def cut(self, most: int) -> SeriesCollection:
+        """The same rows, series of more than `most` of them cut into as many equal ones as that takes.
+
+        Each part's clock starts at its own first row.
+        """
+        parts = ((self.lengths + most - 1) // most).clamp(min=1)
+        of_part = torch.repeat_interleave(torch.arange(len(self)), parts)
+        number = torch.arange(len(of_part)) - (parts.cumsum(0) - parts)[of_part]
+        starts = self.starts[of_part] + number * self.lengths[of_part] // parts[of_part]
+        starts = torch.cat([starts, self.starts[-1:]])
+        if not len(self.times):
+            return SeriesCollection(self.times, self.values, self.mask, starts)
+        origins = self.times[starts[:-1].clamp(max=len(self.times) - 1)].repeat_interleave(starts.diff())
+        return SeriesCollection(self.times - origins, self.values, self.mask, starts)
 
     def select(self, indices: Sequence[int] | np.ndarray | Tensor) -> SeriesCollection:
         """A collection of the chosen series alone, in the order of `indices`."""
@@ -164,3 +189,15 @@ class SeriesCollection:
         starts = torch.zeros(len(rows) + 1, dtype=torch.int64)
         starts[1:] = inside.sum(1).cumsum(0)
         return SeriesCollection(self.times[kept], self.values[kept], self.mask[kept], starts)
+
+
+def padded_ranges(first: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
+    """first[i], first[i] + 1, ... last[i] - 1, the last repeated as padding, and which are none.
+
+    Shapes:
+        first, last (B,) -> numbers (B, N), inside (B, N) bool, with N the longest range's length, 1 at least.
+    """
+    lengths = last - first
+    rank = torch.arange(max(1, int(lengths.max())) if len(lengths) else 1)
+    inside = rank < lengths.unsqueeze(1)
+    return first.unsqueeze(1) + torch.minimum(rank, (lengths - 1).clamp(min=0).unsqueeze(1)), inside

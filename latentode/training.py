@@ -39,6 +39,7 @@ class TrainingOptions:
         weight_decay: AdamW's, on the network's weights only.
         max_norm: clipping of the gradient's norm, of network and scales apart.
         kl_weight: weight of the KL term, reached linearly over the first fifth of the training.
+        context_weight: share of the context's own likelihood in the objective, see `elbo`.
         n_samples: samples of z0 a series and step.
         task: which contexts are drawn: "both", "interpolate" or "extrapolate".
         n_checks: how often the validation score and the solver's error are looked at.
@@ -55,21 +56,22 @@ class TrainingOptions:
     batch_size: int = 64
     learning_rate: float = 5e-3
     scale_rate: float = 3.0
-    weight_decay: float = 1e-4
+    weight_decay: float = 0.1
     max_norm: float = 1.0
     kl_weight: float = 0.1
+    context_weight: float = 1.0
     n_samples: int = 1
     task: str = "both"
     n_checks: int = 40
     patience: int = 10
-    tolerance: float = 1e-3
+    tolerance: float = 3e-4
     fixed_spacing: bool = False
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
             if name in ("task", "fixed_spacing"):
                 continue
-            if not value > 0 and not (name in ("weight_decay", "kl_weight") and value == 0):
+            if not value > 0 and not (name in ("weight_decay", "kl_weight", "context_weight") and value == 0):
                 raise ValueError(f"{name} must be positive; got {value}")
         if self.task not in TASKS:
             raise ValueError(f"task must be one of {', '.join(TASKS)}; got {self.task!r}")
@@ -135,7 +137,13 @@ def train(
             group["lr"] = rate * group["multiple"]
 
         bound = elbo(
-            model, context, target, n_samples=options.n_samples, generator=generator, residual_share=share
+            model,
+            context,
+            target,
+            n_samples=options.n_samples,
+            generator=generator,
+            residual_share=share,
+            context_weight=options.context_weight,
         )
         n_observed = target.mask.sum().clamp(min=1)
         loss = (kl_weight * bound.kl - bound.log_likelihood).sum() / n_observed
@@ -237,6 +245,7 @@ def _optimiser(model: LatentODEModel, options: TrainingOptions) -> torch.optim.A
             {"params": scales, "multiple": options.scale_rate, "weight_decay": 0.0},
         ],
         lr=options.learning_rate,
+        fused=True,
     )
 
 

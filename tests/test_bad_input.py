@@ -153,6 +153,12 @@ PARAMETERS = [
     ({"learning_rate": np.nan}, ValueError, "learning_rate must be a positive number"),
     ({"kl_weight": -1.0}, ValueError, "kl_weight must be a number of 0 or more; got -1.0"),
     ({"validation_fraction": 1.0}, ValueError, "validation_fraction must be .* below 1; got 1.0"),
+    (
+        {"context_weight": 1.5},
+        ValueError,
+        "context_weight must be a number of 0 or more up to 1 or None; got",
+    ),
+    ({"residual": ["auto", "ou", "ou"]}, ValueError, "residual='auto' is for all channels at once"),
     ({"tolerance": 0}, ValueError, "tolerance must be a positive number"),
     ({"knot_spacing": -0.1}, ValueError, "knot_spacing must be a positive number or None"),
     ({"patience": 0}, ValueError, "patience must be a positive integer"),

@@ -60,6 +60,24 @@ def test_only_observed_targets_count():
     torch.testing.assert_close(bounds[0], bounds[1])
 
 
+def test_context_weight_zero_leaves_the_conditional_density():
+    """Log p(hidden | visible, z0) is what the likelihoods of all and of the visible differ by."""
+    decay = PROBLEMS["residual"]
+    batch = decay.sample(n_series=8)
+    keep = torch.zeros(8, 6, dtype=torch.bool)
+    keep[:, :3] = True
+    context = batch.restrict(keep)
+
+    def log_likelihood(target, **settings):
+        generator = torch.Generator().manual_seed(0)
+        return elbo(decay.model(), context, target, generator=generator, **settings).log_likelihood
+
+    conditional = log_likelihood(batch, context_weight=0.0)
+    torch.testing.assert_close(conditional, log_likelihood(batch) - log_likelihood(context))
+    with pytest.raises(ValueError, match="needs a context on the target's rows"):
+        elbo(decay.model(), context.compact(), batch, context_weight=0.5)
+
+
 def test_residual_share_zero_keeps_the_residual_from_the_trajectory():
     """At share 0 the trajectory's gradient is the white-noise bound's, and the residual's is its own."""
     decay = PROBLEMS["residual"]

@@ -6,7 +6,6 @@ import torch
 from torch.nn import functional as F
 from torchdiffeq import odeint_adjoint
 
-from latentode.solve import fused
 from latentode.solve.fused import fused_solve
 from latentode.solve.tableaus import TABLEAUS, TSIT5
 
@@ -147,7 +146,7 @@ def test_equals_autograd_through_the_same_discretisation(method, activation, bou
 def test_runs_join_without_a_seam(monkeypatch, store_stages, n_steps_a_run):
     problem = Problem()
     stage_rows = 4 + 8 + 7 + 3 + 7 + 6  # what is read, the output, the arguments that silu keeps
-    monkeypatch.setattr(fused, "_RUN_BYTES", n_steps_a_run * 4 * stage_rows * 5 * 8)
+    monkeypatch.setattr("latentode.solve.fused.solve._RUN_BYTES", n_steps_a_run * 4 * stage_rows * 5 * 8)
     ours = problem.solve(spacing=0.2, n_steps=7, activation="silu", bound=2.0, store_stages=store_stages)
     plain = problem.solve_plainly(0.2, 7, activation="silu", bound=2.0)
     assert_equal(ours, plain)
@@ -284,7 +283,7 @@ def test_memory_kept_for_the_backward_pass(monkeypatch):
     assert kept(40, store_stages=False) - kept(20, store_stages=False) == 20 * a_knot
     assert kept(40, store_stages=True) - kept(20, store_stages=True) > 20 * 4 * a_knot
     assert kept(40) == kept(40, store_stages=True)
-    monkeypatch.setattr(fused, "_STORED_BYTES", 1)
+    monkeypatch.setattr("latentode.solve.fused.solve._STORED_BYTES", 1)
     assert kept(40) == kept(40, store_stages=False)
     with torch.no_grad():
         assert kept(40, store_stages=True) == 0

@@ -15,7 +15,7 @@ LAYERS = [
     {"frames", "encoders", "dynamics", "likelihoods", "residual"},
     {"model"},
     {"elbo"},
-    {"inference", "build"},
+    {"inference", "build", "kernel_choice"},
     {"training"},
     {"fitting"},
     {"persistence"},

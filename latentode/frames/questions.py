@@ -36,13 +36,13 @@ class Questions:
     def by_series(
         self, table: SeriesTable, scaling: Scaling, dtype: torch.dtype
     ) -> tuple[np.ndarray, torch.Tensor, torch.Tensor]:
-        """The order that sorts them by series, their model times in it, and where each series starts.
+        """The order that sorts them by series and time, their model times in it, and each series' start.
 
         Model time counts from the first observation of each series, as the collection's does.
         """
-        order = np.argsort(self.codes, kind="stable")
-        codes = self.codes[order]
-        elapsed = self.instants[order].since(table.times[table.first_rows()[codes]])
+        elapsed = self.instants.since(table.times[table.first_rows()[self.codes]])
+        order = np.lexsort((elapsed, self.codes))
+        codes, elapsed = self.codes[order], elapsed[order]
         starts = np.searchsorted(codes, np.arange(len(table.ids) + 1))
         times = torch.from_numpy(elapsed / scaling.time_unit).to(dtype)
         return order, times, torch.from_numpy(starts)

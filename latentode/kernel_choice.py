@@ -1,0 +1,91 @@
+"""Which residual kernel suits each channel: a contest on validation data, before any network is trained."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Normal
+from torch.nn import functional as F
+
+from latentode.residual import KERNELS, GaussMarkov
+from latentode.series import SeriesBatch, SeriesCollection
+
+__all__ = ["choose_kernels"]
+
+# Where no validation data tell: its limits lie between the other two's.
+DEFAULT = "matern32"
+
+# Three numbers a channel are learned from the scaled data; this is ample for them.
+N_STEPS, LEARNING_RATE, BATCH_SIZE = 120, 0.05, 48
+MIN_NOISE = 1e-2
+
+
+class _Process(nn.Module):
+    """x(t) = r(t) + noise: the model without its trajectory."""
+
+    def __init__(self, n_channels: int, kernel: str) -> None:
+        super().__init__()
+        self.residual = GaussMarkov(n_channels, kernel, scale=0.7, length=0.2)
+        self.raw_noise = nn.Parameter(torch.full((n_channels,), -1.5))
+
+    @property
+    def noise_variance(self) -> Tensor:
+        return (MIN_NOISE + F.softplus(self.raw_noise)).square()
+
+    def log_likelihood(self, batch: SeriesBatch) -> Tensor:
+        return self.residual.log_likelihood(
+            batch.times, batch.values.unsqueeze(0), batch.mask, self.noise_variance
+        )[0]
+
+    @torch.no_grad()
+    def log_density(self, context: SeriesBatch, target: SeriesBatch) -> Tensor:
+        """Of the target's observed entries given the context, 0 elsewhere: (B, M, D)."""
+        noise = self.noise_variance
+        mean, variance = self.residual.condition(
+            context.times, context.values.unsqueeze(0), context.mask, noise, target.times
+        )
+        density = Normal(mean[0], (variance + noise).sqrt(), validate_args=False).log_prob(target.values)
+        return torch.where(target.mask, density, 0.0)
+
+
+def choose_kernels(
+    data: SeriesCollection,
+    validation: list[tuple[SeriesBatch, SeriesBatch]],
+    generator: torch.Generator,
+) -> tuple[str, ...]:
+    """For each channel the kernel that alone, without a trajectory, predicts hidden values best.
+
+    Each kernel's scale, length and noise are fitted to the training series by maximum likelihood; the
+    log density of the validation targets given their contexts decides. The trajectory then takes
+    over what is common to the series, but how a channel moves in between stays the kernel's to say.
+
+    Args:
+        validation: (context, target) pairs in the units of `data`; without any, or for a channel that
+            none of them holds, the answer is "matern32".
+
+    Returns:
+        A name for each of D channels.
+    """
+    counts = sum((target.mask.sum((0, 1)) for _, target in validation), torch.zeros(data.n_channels))
+    if not bool((counts > 0).any()):
+        return (DEFAULT,) * data.n_channels
+    # The same batches for every kernel.
+    batches = [
+        torch.randint(len(data), (min(BATCH_SIZE, 2 * len(data)),), generator=generator)
+        for _ in range(N_STEPS)
+    ]
+    scores = {}
+    for kernel in KERNELS:
+        process = _Process(data.n_channels, kernel).to(data.values.dtype)
+        optimiser = torch.optim.Adam(process.parameters(), lr=LEARNING_RATE)
+        for indices in batches:
+            batch = data.batch(indices).compact()
+            loss = -process.log_likelihood(batch).sum() / batch.mask.sum().clamp(min=1)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+        score = sum(process.log_density(context, target).sum((0, 1)) for context, target in validation)
+        scores[kernel] = torch.nan_to_num(torch.as_tensor(score), nan=-torch.inf)
+    best = torch.stack(list(scores.values())).argmax(0).tolist()
+    names = list(scores)
+    return tuple(names[number] if counts[channel] > 0 else DEFAULT for channel, number in enumerate(best))

@@ -1,0 +1,90 @@
+"""Answers in chunks and windows are the answers of the whole; quantiles are the mixture's."""
+
+import numpy as np
+import pandas as pd
+import torch
+
+from latentode import LatentODE, SeriesCollection, inference
+from latentode.inference import MAX_ROWS, Queries, mixture_quantile
+from latentode.sampling import named_generator, normal_draws
+
+
+def test_quantiles_are_the_mixtures():
+    generator = torch.Generator().manual_seed(0)
+    means = 3 * torch.randn(5, 200, generator=generator, dtype=torch.float64)
+    std = torch.rand(200, generator=generator, dtype=torch.float64) * 2 + 1e-3
+    for quantile in (0.01, 0.05, 0.5, 0.9):
+        x = mixture_quantile(means, std, quantile, n_iterations=60)
+        found = torch.special.ndtr((x - means) / std).mean(0)
+        torch.testing.assert_close(found, torch.full_like(found, quantile), rtol=0, atol=1e-9)
+
+
+def test_quantiles_of_one_component_are_the_normals():
+    x = mixture_quantile(torch.zeros(1, 1, dtype=torch.float64), torch.ones(1, dtype=torch.float64), 0.975)
+    assert abs(x.item() - 1.959963984540054) < 1e-9
+
+
+def test_quasi_random_draws_are_standard_normal():
+    draws = normal_draws(1024, 6, seed=3)
+    # Scrambled Sobol points: the error of a mean falls like 1 / n, here about 1e-3.
+    assert draws.mean(0).abs().max() < 5e-3
+    assert (draws.var(0) - 1).abs().max() < 2e-2
+    assert torch.equal(draws, normal_draws(1024, 6, seed=3))
+
+
+def test_named_numbers_depend_on_name_and_seed_alone():
+    one = named_generator("a", 0).standard_normal(4)
+    assert np.array_equal(one, named_generator("a", 0).standard_normal(4))
+    assert not np.array_equal(one, named_generator("b", 0).standard_normal(4))
+    assert not np.array_equal(one, named_generator("a", 1).standard_normal(4))
+
+
+def long_collection(lengths):
+    times = torch.cat([torch.linspace(0, 1, n, dtype=torch.float64) for n in lengths])
+    values = torch.zeros(len(times), 1)
+    return SeriesCollection(
+        times, values, torch.ones(len(times), 1, dtype=torch.bool), torch.tensor([0, *lengths]).cumsum(0)
+    )
+
+
+def test_pieces_answer_every_query_once_with_context_on_both_sides():
+    contexts = long_collection([5, 1000, 0, 300])
+    asked = torch.cat([torch.linspace(-0.5, 1.5, n, dtype=torch.float64) for n in (7, 900, 3, 5000)])
+    queries = Queries(asked, torch.tensor([0, 7, 907, 910, 5910]))
+    pieces = inference._pieces(contexts, queries, most=2000)
+    answered = torch.cat([torch.arange(first, last) for first, last in pieces[:, 2:].tolist()])
+    assert answered.sort().values.tolist() == list(range(5910))
+    for row, end, first, last in pieces.tolist():
+        assert end - row <= MAX_ROWS
+        assert last - first <= 2000
+        series = int(np.searchsorted(queries.starts.numpy(), first, side="right")) - 1
+        start, stop = contexts.starts[series].item(), contexts.starts[series + 1].item()
+        assert start <= row <= end <= stop
+        ranks = start + torch.searchsorted(contexts.times[start:stop].contiguous(), asked[first:last])
+        quarter = MAX_ROWS // 4
+        assert (row == start) or (ranks.min() - row >= quarter)
+        assert (end == stop) or (end - ranks.max() >= quarter)
+
+
+def test_a_series_longer_than_a_window_is_answered_everywhere():
+    time = np.arange(700.0)
+    frame = pd.DataFrame({"time": time, "x": np.sin(time / 5)}).set_index("time")
+    frame.loc[300:320] = np.nan
+    model = LatentODE(max_iter=3, random_state=0).fit(frame)
+    found = model.predict(frame, level=90)
+    assert np.isfinite(found.to_numpy()).all()
+    assert found.index.equals(frame.index)
+    shuffled = frame.sample(frac=1, random_state=0)
+    again = model.predict(shuffled, level=90).loc[frame.index]
+    np.testing.assert_allclose(again, found, rtol=1e-4, atol=1e-4)
+    assert len(model.sample(frame, n_samples=2)) == 1400
+    assert len(model.encode(frame)) == 1
+    assert model.score_samples(frame).x.notna().sum() == frame.x.notna().sum()
+
+
+def test_chunks_of_any_size_give_the_same_answers(fitted, frame, monkeypatch):
+    whole = fitted.predict(frame, level=80)
+    monkeypatch.setattr(inference, "CHUNK_NUMBERS", 1)
+    pd.testing.assert_frame_equal(fitted.predict(frame, level=80), whole, rtol=1e-4, atol=1e-3)
+    monkeypatch.setattr(inference, "MAX_QUERIES", 3)
+    pd.testing.assert_frame_equal(fitted.predict(frame, level=80), whole, rtol=1e-4, atol=1e-3)

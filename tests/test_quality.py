@@ -1,0 +1,61 @@
+"""Training reaches what it should: better than the trivial answers on data that no fit has seen."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from examples.storm_task import RIVALS, error_table, forecast_origins, split_by_season
+from examples.storm_tracks import forecast, make_model
+from latentode import LatentODE
+from latentode.datasets import load_storms, make_oscillator
+
+pytestmark = pytest.mark.slow
+
+
+def interpolated(observed: pd.DataFrame, asked: pd.DataFrame, column: str) -> np.ndarray:
+    """Linear interpolation within each series, the nearest value outside."""
+    values = np.empty(len(asked))
+    for series, rows in asked.groupby("series").groups.items():
+        known = observed[observed.series == series].dropna(subset=[column]).sort_values("time")
+        places = asked.index.get_indexer(rows)
+        values[places] = np.interp(asked.loc[rows, "time"], known["time"], known[column])
+    return values
+
+
+def test_an_oscillator_is_interpolated_and_extrapolated():
+    observed, _ = make_oscillator(n_series=200, n_observed=25, observe_until=7.0, noise=0.1, seed=0)
+    unseen, truth = make_oscillator(n_series=60, n_observed=25, observe_until=7.0, noise=0.1, seed=1)
+    model = LatentODE("series", "time", max_iter=800, random_state=0).fit(observed)
+    found = model.predict(unseen, times=truth[["series", "time"]], level=90)
+    last = unseen.groupby("series").time.transform("max").groupby(unseen.series).max()
+    beyond = (truth.time > truth.series.map(last)).to_numpy()
+    for column in ("position", "velocity"):
+        error = (found[column] - truth[column]).to_numpy()
+        trivial = interpolated(unseen, truth, column) - truth[column].to_numpy()
+        inside = (
+            (truth[column] > found[f"{column}-lo-90"]) & (truth[column] < found[f"{column}-hi-90"])
+        ).mean()
+        # The clean curve lies inside a band for noisy values more often than the noisy values do.
+        assert inside > 0.85
+        assert np.sqrt(np.mean(error[~beyond] ** 2)) < 0.8 * np.sqrt(np.mean(trivial[~beyond] ** 2))
+        assert np.sqrt(np.mean(error[beyond] ** 2)) < 0.4 * np.sqrt(np.mean(trivial[beyond] ** 2))
+
+
+def test_storms_are_forecast_better_than_by_the_trivial_answers():
+    train, _, test = split_by_season(load_storms())
+    test = test[test.storm.isin(test.storm.unique()[::2])]
+    model = make_model(max_iter=800, verbose=0).fit(train)
+    contexts, truth = forecast_origins(test)
+    predictions = {
+        name: RIVALS[name]().fit(contexts, truth).predict(contexts, truth)
+        for name in ("last value", "constant velocity")
+    }
+    table = error_table(truth, predictions | {"ours": forecast(model, contexts, truth)}, n_bootstrap=50)
+    ours = table.loc["ours"]
+    for rival in predictions:
+        for lead in (24, 48):
+            assert ours.track_km[lead] < table.loc[rival].track_km[lead], (rival, lead)
+            assert ours.wind_kt[lead] < table.loc[rival].wind_kt[lead], (rival, lead)
+    assert ours.track_km[6] < 1.1 * table.loc["constant velocity"].track_km[6]
+    coverage = ours[["lat-in-90", "long-in-90", "wind-in-90"]].to_numpy()
+    assert ((coverage > 0.8) & (coverage < 0.97)).all()
