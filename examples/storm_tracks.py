@@ -100,28 +100,35 @@ def draw_storm(model: LatentODE, storms: pd.DataFrame, name: str, origin: str, p
 
 
 def draw_errors(table: pd.DataFrame, path: Path) -> None:
-    """Track and wind error by lead time, each model a line, with its interval over storms."""
+    """Errors by lead time as a share of constant velocity's, with their intervals over storms."""
+    # Okabe and Ito's colours, told apart by all eyes.
+    colours = ["#999999", "#000000", "#009E73", "#E69F00", "#CC79A7", "#0072B2"]
     figure, panels = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
-    for axes, score, unit in zip(
-        panels, ("track_km", "wind_kt"), ("track error (km)", "wind error (kt)"), strict=True
+    for axes, score, title in zip(
+        panels, ("track_km", "wind_kt"), ("track error", "wind error"), strict=True
     ):
+        reference = table.loc["constant velocity", score]
         for number, (name, rows) in enumerate(table.groupby(level="model", sort=False)):
             ours = name == "latent ODE"
             rows = rows.droplevel("model")
-            offset = 0.35 * (number - 2.5)
-            spread = np.abs(rows[[f"{score}-lo", f"{score}-hi"]].sub(rows[score], axis=0)).T
+            share = rows[score] / reference
+            spread = (
+                rows[[f"{score}-lo", f"{score}-hi"]].sub(rows[score], axis=0).abs().div(reference, axis=0)
+            )
             axes.errorbar(
-                rows.index + offset,
-                rows[score],
-                yerr=spread.to_numpy(),
+                np.arange(len(share)) + 0.06 * (number - 2.5),
+                share,
+                yerr=spread.T.to_numpy(),
                 label=name,
+                color=colours[number],
                 marker="o",
-                markersize=6 if ours else 3.5,
+                markersize=6 if ours else 4,
                 linewidth=2.5 if ours else 1,
                 zorder=3 if ours else 2,
             )
-        axes.set(xlabel="hours ahead", ylabel=unit, yscale="log", xticks=[6, 12, 24, 48])
-    panels[0].legend(frameon=False, fontsize="small")
+        axes.set(xlabel="hours ahead", ylabel=f"{title} / constant velocity's", ylim=(0.55, 1.25))
+        axes.set_xticks(np.arange(len(reference)), [str(lead) for lead in reference.index])
+    panels[1].legend(frameon=False, fontsize="small", ncols=2, loc="lower left")
     figure.savefig(path, dpi=150)
     plt.close(figure)
 
