@@ -7,7 +7,10 @@ import numbers
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["check_choice", "check_levels", "check_number", "check_units"]
+import numpy as np
+import torch
+
+__all__ = ["check_choice", "check_device", "check_levels", "check_number", "check_units"]
 
 
 def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
@@ -29,7 +32,8 @@ def check_number(
     if value is None and optional:
         return
     kind: Any = numbers.Integral if integer else numbers.Real
-    what = "a positive integer" if integer else "a number of 0 or more" if zero else "a positive number"
+    what = "an integer" if integer else "a number"
+    what = f"{what} of 0 or more" if zero else f"a positive {what.split()[-1]}"
     what += f" below {below:g}" if below < math.inf else ""
     what += f" up to {most:g}" if most < math.inf else ""
     what += " or None" if optional else ""
@@ -49,11 +53,19 @@ def check_units(name: str, units: Any) -> None:
         check_number(f"each width in {name}", width, integer=True)
 
 
+def check_device(device: Any) -> None:
+    """A device that torch knows and finds."""
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, TypeError) as failure:
+        raise ValueError(f"device={device!r} can't be used: {str(failure).splitlines()[0]}") from failure
+
+
 def check_levels(level: Any) -> list[float]:
     """Coverages of bands in percent, as a list."""
     if level is None:
         return []
-    levels = list(level) if isinstance(level, (list, tuple, set)) else [level]
+    levels = [level] if np.ndim(level) == 0 else list(level)
     for one in levels:
         number: Any = one  # numbers.Real declares no comparison
         if isinstance(one, bool) or not isinstance(one, numbers.Real):

@@ -19,10 +19,15 @@ MIN_WHITE_VARIANCE = 1e-4
 
 @dataclass(frozen=True)
 class Bound:
-    """The two parts of the bound, a number for each series: log_likelihood (B,), kl (B,)."""
+    """The two parts of the bound, a number for each series: log_likelihood (B,), kl (B,).
+
+    `objective` (B,) is what training maximises in place of the log likelihood; at residual_share 1 and
+    context_weight 1 it is the log likelihood itself.
+    """
 
     log_likelihood: Tensor
     kl: Tensor
+    objective: Tensor
 
     @property
     def elbo(self) -> Tensor:
@@ -57,7 +62,7 @@ def elbo(
 
     which at w = 0 is the log density of the hidden entries given the visible ones and z0. A model that
     is asked for forecasts only then spends its trajectory on what comes, not on what was.
-    The returned value is a bound on the evidence only at a = 1 and w = 1.
+    Both change the `objective` only; `log_likelihood` is the bound's own whatever they are.
 
     Args:
         context, target: on the same clock; the target usually holds the context's entries too. With
@@ -79,33 +84,31 @@ def elbo(
     z0 = posterior.mean + posterior.stddev * noise
     target = target.shift(model.reference(context))
     residuals = model.residuals(z0, target)
-    likelihood = model.likelihood
-    visible = 1 - context_weight
-    if visible and context.mask.shape != target.mask.shape:
+    hidden = 1 - context_weight
+    if hidden and context.mask.shape != target.mask.shape:
         raise ValueError(
             "context_weight < 1 needs a context on the target's rows; make it with target.restrict(keep)"
         )
-    if model.residual is None:
-        log_likelihood = likelihood.log_prob(residuals, target.mask).sum((-1, -2))
-        if visible:
-            log_likelihood = log_likelihood - visible * likelihood.log_prob(residuals, context.mask).sum(
-                (-1, -2)
-            )
-    else:
+    passed_on = residuals
+    if model.residual is not None and residual_share < 1:
         passed_on = residual_share * residuals + (1 - residual_share) * residuals.detach()
-        log_likelihood = model.residual.log_likelihood(
-            target.times, passed_on, target.mask, likelihood.noise_variance
-        )
-        if visible:
-            log_likelihood = log_likelihood - visible * model.residual.log_likelihood(
-                target.times, passed_on, context.mask, likelihood.noise_variance
-            )
-        if residual_share < 1:
-            log_likelihood = log_likelihood + (1 - residual_share) * _white_noise(residuals, target.mask)
+    log_likelihood = _log_likelihood(model, target, passed_on, target.mask)
+    objective = log_likelihood
+    if hidden:
+        objective = objective - hidden * _log_likelihood(model, target, passed_on, context.mask)
+    if model.residual is not None and residual_share < 1:
+        objective = objective + (1 - residual_share) * _white_noise(residuals, target.mask)
     # KL between normals: (mu^2 + sigma^2 - 1) / 2 - log sigma.
     variance = posterior.variance
     kl = 0.5 * (posterior.mean.square() + variance - 1 - variance.log()).sum(-1)
-    return Bound(log_likelihood.mean(0), kl)
+    return Bound(log_likelihood.mean(0), kl, objective.mean(0))
+
+
+def _log_likelihood(model: LatentODEModel, target: SeriesBatch, residuals: Tensor, mask: Tensor) -> Tensor:
+    """Log p of the entries that `mask` marks, given z0: (S, B)."""
+    if model.residual is None:
+        return model.likelihood.log_prob(residuals, mask).sum((-1, -2))
+    return model.residual.log_likelihood(target.times, residuals, mask, model.likelihood.noise_variance)
 
 
 def _white_noise(residuals: Tensor, mask: Tensor) -> Tensor:

@@ -39,6 +39,7 @@ class Encoder(nn.Module):
     """
 
     origin: str
+    latent_dim: int
 
     def forward(self, context: SeriesBatch) -> Normal:
         raise NotImplementedError
@@ -80,6 +81,7 @@ class GRUEncoder(Encoder):
         if origin not in ("first", "last"):
             raise ValueError(f"origin must be 'first' or 'last'; got {origin!r}")
         self.origin = origin
+        self.latent_dim = latent_dim
         self.summaries = summaries
         self.register_buffer("typical_gap", torch.tensor(float(typical_gap)))
         self.gru = GRU(2 * n_channels + 2, n_units)
@@ -91,7 +93,7 @@ class GRUEncoder(Encoder):
         # Reading order: the observation nearest to z0 comes last.
         lengths = context.observed_rows.sum(1)
         reading = _reverse(context, lengths) if self.origin == "first" else context
-        values = reading.values.clamp(-LARGEST_INPUT, LARGEST_INPUT)
+        values = (reading.values * reading.mask).clamp(-LARGEST_INPUT, LARGEST_INPUT)
         gaps = F.pad((reading.times[:, 1:] - reading.times[:, :-1]).abs(), (1, 0)).unsqueeze(-1)
         relative = torch.log1p(gaps / self.typical_gap)
         inputs = torch.cat([values, reading.mask.to(values.dtype), gaps.clamp(max=10.0), relative], dim=-1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -15,7 +15,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from latentode import inference
-from latentode._checks import check_choice, check_levels, check_number, check_units
+from latentode._checks import check_choice, check_device, check_levels, check_number, check_units
 from latentode.cuts import TASKS, fold_contexts, split_contexts
 from latentode.fitting import Fitted, FittingProblem, fit_model
 from latentode.frames import (
@@ -29,8 +29,8 @@ from latentode.frames import (
     ask_rows,
     ask_times,
     float_dtype,
+    read_asked,
     read_frame,
-    read_times,
 )
 from latentode.persistence import load_fitted, save_fitted
 from latentode.residual import KERNELS
@@ -72,7 +72,8 @@ class LatentODE(BaseEstimator):
             channel what predicts the validation data best; None is the plain latent ODE.
         latent_dim, field_units, encoder_units, decoder_units: sizes of the networks; None chooses by
             the number of channels.
-        method, engine, gradient, rtol, atol: the ODE solver, see `Solver`.
+        method, engine, gradient, rtol, atol: the ODE solver, see `Solver`. An adaptive method shares its
+            steps in a batch, so that companions change an answer within the tolerance.
         knot_spacing: distance of the solver's knots in model time (the usual span of a series is 1);
             None starts at 1/16 and follows `tolerance` during training.
         tolerance: relative error of the trajectories that the knot spacing has to keep.
@@ -196,7 +197,7 @@ class LatentODE(BaseEstimator):
             validation_fraction=self.validation_fraction,
             dtype=getattr(torch, self.dtype),
             device=self.device,
-            seed=self._seed(),
+            seed=_seed(self.random_state),
             verbose=self.verbose,
         )
         fitted = fit_model(
@@ -249,6 +250,8 @@ class LatentODE(BaseEstimator):
         check_number("validation_fraction", self.validation_fraction, zero=True, below=1.0)
         check_units("field_units", self.field_units)
         check_units("decoder_units", self.decoder_units)
+        check_number("verbose", self.verbose, integer=True, zero=True)
+        check_device(self.device)
         self._solver(self.knot_spacing or 1 / 16)
 
     def _solver(self, spacing: float) -> Solver:
@@ -285,10 +288,20 @@ class LatentODE(BaseEstimator):
             return self.context_weight
         return 0.05 if self.task == "extrapolate" else 1.0
 
-    def _seed(self) -> int:
-        if isinstance(self.random_state, (int, np.integer)):
-            return int(self.random_state)
-        return int(check_random_state(self.random_state).randint(2**31 - 1))
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
+    def set_solver(self, **settings: Any) -> LatentODE:
+        """Changes the fitted model's solver: precision for speed, or the other way round; nothing is fitted.
+
+        Args:
+            settings: fields of `Solver`, e.g. method="dopri5", rtol=1e-6, or spacing=1/64.
+        """
+        check_is_fitted(self, "module_")
+        self.module_.solver = replace(self.module_.solver, **settings)
+        return self
 
     # ------------------------------------------------------------------ answers
 
@@ -322,11 +335,10 @@ class LatentODE(BaseEstimator):
         table = self._read(X)
         questions = ask_rows(table) if times is None else ask_times(table, times)
         columns = self._predict(table, questions, level, n_samples)
-        if times is not None:
-            return self._answer(table, questions, columns)
-        if table.roles.from_array and level is None:
-            return np.column_stack(list(columns.values()))
-        return answer_rows(table, columns, self._dtypes(table))
+        if times is None and table.roles.from_array and level is None:
+            dtype = float_dtype(np.asarray(X).dtype)
+            return np.column_stack(list(columns.values())).astype(dtype)
+        return self._answer(table, questions, columns)
 
     def forecast(
         self,
@@ -359,7 +371,8 @@ class LatentODE(BaseEstimator):
     ) -> pd.DataFrame:
         """Trajectories drawn jointly from the posterior: one row per (series, sample, time).
 
-        A series' draws depend on its id and `random_state`, not on what else the frame holds.
+        A series' draws depend on its id and `random_state`, not on what else the frame holds. A series
+        of more than 256 observations is read through windows, and its paths are joint within each.
 
         Args:
             times: as in `predict`.
@@ -378,10 +391,10 @@ class LatentODE(BaseEstimator):
             self.module_,
             self._collection(table),
             inference.Queries(model_times, starts),
-            [str(name) for name in table.ids],
+            [repr(name) for name in table.ids.tolist()],
             n_samples=n_samples,
             observation_noise=observation_noise,
-            seed=random_state,
+            seed=_seed(random_state),
             device=self.device,
         )
         values = self.scaling_.unscale(paths)  # (S, Q, D), series after series
@@ -403,7 +416,9 @@ class LatentODE(BaseEstimator):
     def sample_prior(
         self, n_series: int = 10, times: Any = None, *, observation_noise: bool = False, random_state: int = 0
     ) -> pd.DataFrame:
-        """New series from the prior, z0 ~ N(0, I), at the given times; the first of them is z0's.
+        """New series from the prior, z0 ~ N(0, I), at the given times.
+
+        z0 stands at the first of them, or at the last with origin="last", as in training.
 
         Args:
             times: 1-D; None takes fifty over the usual span of a training series.
@@ -412,24 +427,25 @@ class LatentODE(BaseEstimator):
         check_number("n_series", n_series, integer=True)
         if times is None:
             times = self._usual_times()
-        asked = pd.Index(times)
-        instants = read_times(asked, "times", like=self.fitted_.clock)
-        if not len(asked):
-            raise ValueError("times is empty; ask for at least one time")
-        elapsed = instants.since(instants[np.argsort(asked)[:1].repeat(len(asked))]) / self.scaling_.time_unit
+        asked, instants = read_asked(times, like=self.fitted_.clock)
+        edge = np.lexsort((instants.part, instants.whole))[
+            0 if self.module_.encoder.origin == "first" else -1
+        ]
+        elapsed = instants.since(instants[np.full(len(asked), edge)]) / self.scaling_.time_unit
         paths = inference.sample_prior(
             self.module_,
             torch.from_numpy(elapsed).to(self.fitted_.dtype),
             n_series,
             observation_noise=observation_noise,
-            seed=random_state,
+            seed=_seed(random_state),
             device=self.device,
         )
         values = self.scaling_.unscale(paths).reshape(-1, self.n_features_in_)
         columns = dict(zip(self.value_cols_, values.T, strict=True))
         roles = self.fitted_.roles
         if roles.is_single:  # several new series of a model of one: their number is a column
-            roles = Roles("series", roles.time_name, roles.value_cols, None, roles.time_level)
+            name = "series" if "series" not in self.value_cols_ else "new series"
+            roles = Roles(name, roles.time_name, roles.value_cols, None, roles.time_level)
         return answer(
             roles,
             pd.Index(np.arange(n_series).repeat(len(asked))),
@@ -442,9 +458,11 @@ class LatentODE(BaseEstimator):
         """X with its NaN among the channels filled by the posterior mean; observed values stay."""
         predicted = self.predict(X)
         if isinstance(predicted, np.ndarray):
-            given = np.asarray(X, dtype=np.float64)
+            given = np.asarray(X, dtype=predicted.dtype)
             return np.where(np.isnan(given), predicted, given)
-        filled = X.to_frame(predicted.columns[0]) if isinstance(X, pd.Series) else X.copy()
+        if isinstance(X, pd.Series):
+            return X.astype(float_dtype(X.dtype)).where(X.notna(), predicted[self.value_cols_[0]])
+        filled = X.copy()
         for name in self.value_cols_:
             missing = filled[name].isna()
             if missing.any():
@@ -467,7 +485,8 @@ class LatentODE(BaseEstimator):
         """Mean log predictive density of withheld points, in nats per value; higher is better.
 
         The last third of each series is predicted from what is before it (task "extrapolate"), every
-        third row from the others ("interpolate"), or one after the other ("both"). Densities are per
+        third row from the others ("interpolate"), or one after the other ("both"); a series of more than
+        256 rows counts as several. Densities are per
         unit of the data, so that scores of two models of the same data compare, and those of
         different data don't.
         """
@@ -516,14 +535,17 @@ class LatentODE(BaseEstimator):
         save_fitted(path, parameters, self.fitted_)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> LatentODE:
+    def load(cls, path: str | os.PathLike[str], *, device: str = "cpu") -> LatentODE:
         """Reads a model written by `save`; it predicts the same bits.
+
+        Args:
+            device: where it is to compute, whatever device it was fitted on.
 
         Raises:
             FileNotFoundError, ValueError: where there is no such file, or it is no intact model file.
         """
         parameters, fitted = load_fitted(path)
-        model = cls(**parameters)
+        model = cls(**parameters | {"device": device})
         fitted.model.to(model.device)
         model._adopt(fitted)
         return model
@@ -532,11 +554,23 @@ class LatentODE(BaseEstimator):
 
     def _read(self, X: Any) -> SeriesTable:
         """Reads a frame by the fitted schema: the same channels and the same kind of time."""
-        n_channels = np.shape(X)[1] if isinstance(X, np.ndarray) and X.ndim == 2 else None
-        if n_channels is not None and n_channels != self.n_features_in_:
+        if isinstance(X, (np.ndarray, list)):
+            shape = np.shape(X)
+            if len(shape) == 2 and shape[1] != self.n_features_in_:
+                raise ValueError(
+                    f"X has {shape[1]} features, but LatentODE is expecting {self.n_features_in_} "
+                    "features as input"
+                )
+        roles = self.fitted_.roles
+        if (
+            isinstance(X, pd.DataFrame)
+            and not roles.is_single
+            and self.id_col is None
+            and X.index.nlevels < 2
+        ):
             raise ValueError(
-                f"X has {n_channels} features, but LatentODE is expecting {self.n_features_in_} "
-                "features as input"
+                "the model was fitted to a frame with a (series, time) index, and this frame has none; "
+                "make it with df.set_index([id column, time column])"
             )
         return read_frame(
             X,
@@ -594,7 +628,10 @@ class LatentODE(BaseEstimator):
     def _answer(
         self, table: SeriesTable, questions: Questions, columns: Mapping[Any, np.ndarray]
     ) -> pd.DataFrame:
-        return answer(table.roles, questions.ids, questions.times, columns, self._dtypes(table))
+        dtypes = self._dtypes(table)
+        if questions.frame is not None:
+            return answer_rows(questions.frame, table.roles, columns, dtypes)
+        return answer(table.roles, questions.ids, questions.times, columns, dtypes)
 
 
 def _check_observed(table: SeriesTable) -> None:
@@ -605,3 +642,11 @@ def _check_observed(table: SeriesTable) -> None:
             f"column {name!r} has no observed value in the whole frame; drop it, or leave it out of "
             "value_cols"
         )
+
+
+def _seed(random_state: Any) -> int:
+    """A number from what scikit-learn takes as random_state."""
+    state = check_random_state(random_state)
+    if isinstance(random_state, (int, np.integer)):
+        return int(random_state)
+    return int(state.randint(2**31 - 1))

@@ -127,31 +127,31 @@ def _split(
     problem: FittingProblem, generator: torch.Generator
 ) -> tuple[SeriesCollection, list[tuple[SeriesBatch, SeriesBatch]], Scaling]:
     """Training series, validation pairs of context and target, and the scaling learned from the former."""
-    raw = problem.table.collection().cut(MAX_ROWS)
+    raw = problem.table.collection()
     held_series = withhold_series(raw, problem.validation_fraction, generator)
-    held_rows = torch.zeros(len(raw.times), dtype=torch.bool)
-    if problem.validation_fraction and not held_series.any():
-        held_rows = withhold_rows(raw, problem.task)
+    if held_series.any() or not problem.validation_fraction:
+        held = held_series[raw.series_of_rows]
+    else:
+        held = withhold_rows(raw, problem.task)
 
-    shown = raw.restrict(~held_rows & ~held_series[raw.series_of_rows])
+    # Long series are cut only now: all parts of a series train, or all validate.
+    parts = raw.cut(MAX_ROWS)
+    shown = parts.restrict(~held)
     # A channel seen in validation only is better scaled by that than not at all.
-    seen = shown.mask | (raw.mask & ~shown.mask.any(0))
-    values = torch.where(seen, raw.values, torch.nan).numpy()
-    scaling = Scaling.learn(values, raw.spans[~held_series].numpy())
+    seen = shown.mask | (parts.mask & ~shown.mask.any(0))
+    training = _observed_rows(shown) > 0
+    values = torch.where(seen, parts.values, torch.nan).numpy()
+    scaling = Scaling.learn(values, parts.spans[training].numpy())
 
-    data = scaling.scale(shown, problem.dtype).select(_nonzero(_observed_rows(shown) > 0))
+    data = scaling.scale(shown, problem.dtype).select(_nonzero(training))
     data = replace(data, values=data.values.clamp(-LARGEST_TARGET, LARGEST_TARGET))
     pairs = []
-    everything = scaling.scale(raw, problem.dtype)
-    validating = held_series if held_series.any() else _observed_rows(raw.restrict(held_rows)) > 0
-    for indices in _chunks(everything, _nonzero(validating & (raw.lengths > 0))):
+    everything = scaling.scale(parts, problem.dtype)
+    for indices in _chunks(everything, _nonzero(_observed_rows(parts.restrict(held)) > 0)):
         batch = everything.batch(indices)
-        if held_series.any():
-            for keep in split_contexts(batch, problem.task):
-                pairs.append((batch.restrict(keep).compact(), batch.restrict(~keep)))
-        else:
-            hidden = held_rows[everything.rows(indices)[0]]
-            pairs.append((batch.restrict(~hidden).compact(), batch.restrict(hidden)))
+        visible = ~held[everything.rows(indices)[0]]
+        contexts = split_contexts(batch, problem.task) if held_series.any() else [visible]
+        pairs += [(batch.restrict(keep).compact(), batch.restrict(~keep)) for keep in contexts]
     return data, pairs, scaling
 
 

@@ -20,12 +20,15 @@ EVERY = 7
 
 
 def withhold_series(collection: SeriesCollection, fraction: float, generator: torch.Generator) -> Tensor:
-    """Series that validate, (n_series,) bool: `fraction` of them, two at least; none of fewer than ten."""
-    n_series = len(collection)
-    held = torch.zeros(n_series, dtype=torch.bool)
-    if n_series >= MIN_SERIES and fraction > 0:
-        n_held = min(MAX_VALIDATING, max(2, round(fraction * n_series)))
-        held[torch.randperm(n_series, generator=generator)[:n_held]] = True
+    """Series that validate, (n_series,) bool: `fraction` of the observed ones, none of fewer than ten.
+
+    At least two validate, and at least one is left to train on.
+    """
+    held = torch.zeros(len(collection), dtype=torch.bool)
+    observed = torch.nonzero(collection.lengths > 0).flatten()
+    if len(observed) >= MIN_SERIES and fraction > 0:
+        n_held = min(MAX_VALIDATING, len(observed) - 1, max(2, round(fraction * len(observed))))
+        held[observed[torch.randperm(len(observed), generator=generator)[:n_held]]] = True
     return held
 
 

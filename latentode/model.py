@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -52,9 +53,7 @@ class Predictive:
         """Log density of the mixture at each observed entry, 0 elsewhere: (B, M, D)."""
         components = Normal(self.component_means, self.variance.sqrt(), validate_args=False)
         n_samples = self.trajectory.shape[0]
-        density = torch.logsumexp(components.log_prob(values), dim=0) - torch.log(
-            torch.tensor(float(n_samples), device=values.device)
-        )
+        density = torch.logsumexp(components.log_prob(values), dim=0) - math.log(n_samples)
         return torch.where(mask, density, torch.zeros_like(density))
 
 

@@ -11,7 +11,6 @@ import hashlib
 import io
 import json
 import os
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -41,7 +40,11 @@ def save_fitted(path: str | os.PathLike[str], parameters: Mapping[str, Any], fit
 
     Raises:
         TypeError: where a parameter or column name is neither text, number nor None.
+        OSError: where the file can't be written.
     """
+    for name in (fitted.roles.id_name, fitted.roles.time_name, *fitted.roles.value_cols):
+        if not (name is None or isinstance(name, (str, int, float))):
+            raise TypeError(f"column {name!r} can't be written to a file; name columns by text or numbers")
     description = {
         "written_by": __version__,
         "parameters": _plain(parameters),
@@ -85,10 +88,12 @@ def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings as JSON holds them."""
 
     def plain(name: str, value: Any) -> Any:
-        if isinstance(value, (list, tuple, np.ndarray)):
-            return [plain(name, item) for item in value]
         if isinstance(value, np.generic):
             return value.item()
+        if hasattr(value, "tolist"):  # an array or an index of names
+            value = value.tolist()
+        if isinstance(value, (list, tuple)):
+            return [plain(name, item) for item in value]
         if value is None or isinstance(value, (str, int, float, bool)):
             return value
         raise TypeError(
@@ -121,15 +126,17 @@ def write_model_file(
     content = body.getvalue()
     header = _MAGIC + f"{FORMAT_VERSION} {hashlib.sha256(content).hexdigest()}\n".encode()
     path = Path(path)
-    handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path.parent} is no folder; make it before saving {path.name} there")
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with scratch.open("wb") as file:
             file.write(header + content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(scratch, path)
     except BaseException:
-        Path(scratch).unlink(missing_ok=True)
+        scratch.unlink(missing_ok=True)
         raise
 
 

@@ -113,8 +113,11 @@ def train(
         progress: called at every check with the newest record.
 
     Raises:
+        ValueError: where no series has an observation.
         FloatingPointError: where the loss stays non-finite after repeated recoveries.
     """
+    if not len(data) or not bool(data.mask.any()):
+        raise ValueError("there is nothing to train on: no series has an observation")
     model.to(device).train()
     validation = [(c.to(device), t.to(device)) for c, t in validation or []]
     optimiser = _optimiser(model, options)
@@ -146,7 +149,7 @@ def train(
             context_weight=options.context_weight,
         )
         n_observed = target.mask.sum().clamp(min=1)
-        loss = (kl_weight * bound.kl - bound.log_likelihood).sum() / n_observed
+        loss = (kl_weight * bound.kl - bound.objective).sum() / n_observed
         optimiser.zero_grad()
         loss.backward()
         norms = [
@@ -161,7 +164,7 @@ def train(
             if recoveries > MAX_RECOVERIES:
                 raise FloatingPointError(
                     f"the loss or its gradient was not finite {recoveries} times, last at iteration "
-                    f"{iteration} (loss {float(loss):.3g}). Look for outliers or wrong units in the "
+                    f"{iteration} (loss {loss.item():.3g}). Look for outliers or wrong units in the "
                     f"data, or lower learning_rate (now {rate:.2g})."
                 )
             _restore(model, good)
@@ -186,11 +189,12 @@ def train(
                 seconds=time.monotonic() - started,
             )
         )
-        good = _snapshot(model)
+        if all(bool(torch.isfinite(parameter).all()) for parameter in model.parameters()):
+            good = _snapshot(model)
         if progress is not None:
             progress(history[-1])
         if score > best_score:
-            best_score, best, checks_since_best = score, good, 0
+            best_score, best, checks_since_best = score, _snapshot(model), 0
         elif iteration > RESIDUAL_END * options.max_iter:
             checks_since_best += 1
             if checks_since_best >= options.patience and validation:
@@ -221,11 +225,12 @@ def _adapt_spacing(
         return math.nan
     with torch.no_grad():
         z0 = model.posterior(context).mean
-        latest = float(target.shift(model.reference(context)).times.max().clamp(min=model.solver.spacing))
-    error = step_doubling_error(model.field, z0, latest, model.solver)
+        first, last = torch.aminmax(target.shift(model.reference(context)).times)
+    earliest, latest = min(0.0, float(first)), max(model.solver.spacing, float(last))
+    error = step_doubling_error(model.field, z0, earliest, latest, model.solver)
     if options.fixed_spacing:
         return error
-    if error > options.tolerance and latest / model.solver.spacing < 1000:
+    if error > options.tolerance and (latest - earliest) / model.solver.spacing < 1000:
         model.solver = replace(model.solver, spacing=model.solver.spacing / 2)
     elif error < options.tolerance / 100 and model.solver.spacing < 1 / 8:
         model.solver = replace(model.solver, spacing=model.solver.spacing * 2)

@@ -28,6 +28,7 @@ class _ExactEncoder(Encoder):
     def __init__(self, problem: ScalarDecay) -> None:
         super().__init__()
         self.origin = "first"
+        self.latent_dim = 1
         self.problem = problem
 
     def forward(self, context: SeriesBatch) -> Normal:

@@ -159,6 +159,8 @@ PARAMETERS = [
         "context_weight must be a number of 0 or more up to 1 or None; got",
     ),
     ({"residual": ["auto", "ou", "ou"]}, ValueError, "residual='auto' is for all channels at once"),
+    ({"device": "gpu"}, ValueError, "device='gpu' can't be used"),
+    ({"verbose": "yes"}, TypeError, "verbose must be an integer of 0 or more"),
     ({"tolerance": 0}, ValueError, "tolerance must be a positive number"),
     ({"knot_spacing": -0.1}, ValueError, "knot_spacing must be a positive number or None"),
     ({"patience": 0}, ValueError, "patience must be a positive integer"),
@@ -203,6 +205,21 @@ QUESTIONS = {
         "times holds times of kind 'datetime'",
     ),
     "no times": (lambda m: m.predict(FRAME, times=[]), ValueError, "times is empty"),
+    "a single time": (
+        lambda m: m.predict(FRAME, times=1.0),
+        TypeError,
+        "times must be a list or index of times",
+    ),
+    "a time missing for the prior": (
+        lambda m: m.sample_prior(2, [0.0, np.nan]),
+        ValueError,
+        "times holds missing or infinite times",
+    ),
+    "a seed that is none": (
+        lambda m: m.sample(FRAME, random_state="x"),
+        ValueError,
+        "cannot be used to seed",
+    ),
     "missing times": (lambda m: m.predict(FRAME, times=[1.0, np.nan]), ValueError, "missing or infinite"),
     "unknown series": (
         lambda m: m.predict(FRAME, times=pd.DataFrame({"patient": ["p0", "px"], "hours": [1.0, 2.0]})),
@@ -252,6 +269,15 @@ def test_questions_that_cannot_be_answered(name, fitted):
     ask, error, message = QUESTIONS[name]
     with pytest.raises(error, match=message):
         ask(fitted)
+
+
+def test_frames_of_another_layout_than_the_fit_are_named():
+    model = LatentODE(max_iter=1, random_state=0).fit(FRAME.set_index(["patient", "hours"]))
+    with pytest.raises(ValueError, match=r"fitted to a frame with a \(series, time\) index"):
+        model.predict(FRAME)
+    model = LatentODE(max_iter=1, random_state=0).fit(np.random.default_rng(0).normal(size=(20, 2)))
+    with pytest.raises(ValueError, match="X has 3 features, but LatentODE is expecting 2"):
+        model.predict([[1.0, 2.0, 3.0]] * 5)
 
 
 def test_datetime_models_name_bad_horizons_and_zones():

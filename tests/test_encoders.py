@@ -44,10 +44,9 @@ def test_padding_and_rows_without_observations_change_nothing(encoder):
 def test_the_value_under_a_false_mask_is_never_read(encoder):
     batch = ragged().batch([0, 3])
     keep = torch.rand(batch.mask.shape, generator=torch.Generator().manual_seed(0)) < 0.5
-    close(
-        encoder(batch.restrict(keep)),
-        encoder(SeriesBatch(batch.times, batch.values * keep, batch.mask & keep)),
-    )
+    hidden = batch.restrict(keep)
+    spoilt = torch.where(hidden.mask, hidden.values, 7.0)
+    close(encoder(hidden), encoder(SeriesBatch(batch.times, spoilt, hidden.mask)))
 
 
 def test_no_observation_gives_the_prior(encoder):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from sklearn.base import clone
 
-from latentode import LatentODE
+from latentode import LatentODE, fitting, training
 from tests.conftest import make_frame
 
 CHANNELS = ["hr", "temp", "flat"]
@@ -283,13 +283,21 @@ def test_history_says_what_happened(fitted):
     assert history.iteration.is_monotonic_increasing
     assert history.iteration.iloc[-1] == fitted.n_iter_ == 40
     assert np.isfinite(history[["elbo", "kl", "validation"]].to_numpy()).all()
-    np.testing.assert_allclose(history.elbo.iloc[0], history.elbo.iloc[0])
 
 
-def test_the_best_weights_by_validation_are_kept(frame):
-    model = quick(max_iter=200, learning_rate=0.05, patience=3).fit(frame)
-    history = model.history_
-    assert history.validation.max() >= history.validation.iloc[-1]
+def test_the_best_weights_by_validation_are_kept(frame, monkeypatch):
+    seen = []
+
+    def scripted(model, validation):  # noqa: ARG001
+        seen.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
+        return -abs(len(seen) - 8.0)  # the eighth check is the best
+
+    monkeypatch.setattr(training, "_score", scripted)
+    model = quick(max_iter=100, patience=3, residual="ou").fit(frame)
+    assert model.n_iter_ < 100  # three checks after the residual took over, and then enough
+    for name, tensor in model.module_.state_dict().items():
+        assert torch.equal(tensor, seen[7][name]), name
+    assert not all(torch.equal(tensor, seen[8][name]) for name, tensor in seen[7].items())
 
 
 @pytest.mark.parametrize(
@@ -317,6 +325,59 @@ def test_every_setting_fits_and_answers(frame, settings):
     found = model.predict(frame, times=[-1.0, 3.0, 20.0], level=90)
     assert np.isfinite(found.drop(columns="patient").to_numpy()).all()
     assert np.isfinite(model.score(frame))
+
+
+def test_observations_in_one_series_only(frame):
+    only = frame.copy()
+    only.loc[only.patient != "p0", CHANNELS] = np.nan
+    assert np.isfinite(quick().fit(only).predict(only)[CHANNELS].to_numpy()).all()
+    quick(validation_fraction=0.97).fit(frame[frame.patient.isin([f"p{k}" for k in range(10)])])
+
+
+def test_parts_of_a_long_series_never_train_and_validate():
+    time = np.arange(600.0)
+    long = pd.concat(
+        [pd.DataFrame({"patient": k, "hours": time, "x": np.sin(time / 20 + k)}) for k in range(12)]
+    )
+    seen = []
+    original = fitting._split
+
+    def watched(problem, generator):
+        result = original(problem, generator)
+        seen.append((len(result[0]), sum(len(context.times) for context, _ in result[1])))
+        return result
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fitting, "_split", watched)
+        quick(max_iter=1, residual=None).fit(long)
+    # 600 rows are three parts: ten series train, two validate, each of their parts on both tasks.
+    assert seen == [(30, 12)]
+
+
+def test_times_frames_keep_their_index_and_dtypes(fitted, frame):
+    asked = pd.DataFrame({"patient": ["p1", "p0"], "hours": [3.0, 4.0]}, index=[20, 10])
+    asked = asked.astype({"patient": "category"})
+    found = fitted.predict(frame, times=asked)
+    assert found.index.tolist() == [20, 10]
+    assert found.patient.dtype == "category"
+
+
+def test_the_solver_can_be_changed_after_the_fit(frame):
+    model = quick(max_iter=30).fit(frame)
+    before = model.predict(frame, times=[5.0])
+    coarse = model.set_solver(method="euler", spacing=0.5).predict(frame, times=[5.0])
+    fine = model.set_solver(method="dopri5", rtol=1e-7, atol=1e-8, spacing=1 / 64).predict(frame, times=[5.0])
+    assert not np.allclose(coarse.hr, fine.hr, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(before.hr, fine.hr, atol=0.05)
+    with pytest.raises(ValueError, match="unknown solver method"):
+        model.set_solver(method="magic")
+
+
+def test_a_series_of_pandas_is_imputed_as_one():
+    x = pd.Series(np.sin(np.arange(40.0)), name="x").where(np.arange(40) % 7 > 0)
+    filled = LatentODE(max_iter=3, random_state=0).fit(x).impute(x)
+    assert isinstance(filled, pd.Series)
+    assert filled.notna().all()
 
 
 def test_few_and_tiny_series_fit():

@@ -170,7 +170,7 @@ def test_answers_keep_index_columns_and_dtypes():
     frame = long_frame(times).astype({"id": "category"})
     frame.index = pd.Index([7, 3, 3, 9], name="row")
     table = read_frame(frame, id_col="id", time_col="t")
-    found = answer_rows(table, {"x": np.zeros(4)}, {"x": np.dtype("float32")})
+    found = answer_rows(table.frame, table.roles, {"x": np.zeros(4)}, {"x": np.dtype("float32")})
     pd.testing.assert_frame_equal(found[["id", "t"]], frame[["id", "t"]])
     assert found["x"].dtype == "float32"
     assert found.index.equals(frame.index)
@@ -209,6 +209,33 @@ def test_forecast_times_keep_the_clock_dtype():
     table = read_frame(long_frame(berlin), id_col="id", time_col="t")
     # The clocks go forward on 31 March: 36 elapsed hours after noon it is one in the morning.
     assert ask_ahead(table, "36h", 1).times[0] == berlin[2] + pd.Timedelta("36h")
+
+
+@pytest.mark.parametrize(
+    "clock",
+    [
+        pd.Index([pd.Timestamp("2024-01-01").date(), pd.Timestamp("2024-01-02").date()] * 2, dtype=object),
+        pd.period_range("2024-01", periods=4, freq="D"),
+        pd.date_range("2024-01-01", periods=4, tz="UTC").astype("timestamp[us, tz=UTC][pyarrow]"),
+        pd.timedelta_range("0h", periods=4, freq="h").astype("duration[us][pyarrow]"),
+        pd.Index(np.arange(4), dtype="float32"),
+    ],
+    ids=lambda clock: str(clock.dtype),
+)
+def test_forecasts_of_every_clock(clock):
+    if "pyarrow" in str(clock.dtype):
+        pytest.importorskip("pyarrow")
+    table = read_frame(
+        pd.DataFrame({"id": ["a", "a", "b", "b"], "t": clock, "x": 1.0}), id_col="id", time_col="t"
+    )
+    horizon = 2.0 if table.times.kind == "number" else "2h"
+    ahead = ask_ahead(table, horizon, 2)
+    origin = table.times[table.last_rows()[ahead.codes]]
+    unit = 1.0 if table.times.kind == "number" else 3600.0
+    assert (ahead.instants.since(origin) / unit).tolist() == [1.0, 2.0, 1.0, 2.0]
+    if "pyarrow" in str(clock.dtype):
+        assert ahead.times.dtype == clock.dtype
+        assert table.times.aware == ("UTC" in str(clock.dtype))
 
 
 def test_text_times_are_local():

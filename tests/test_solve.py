@@ -123,12 +123,14 @@ def test_the_continuous_adjoint_of_a_linear_ode_is_the_closed_form():
 def test_step_doubling_error_is_about_the_error():
     field = LinearField(SPIRAL)
     solver = Solver(spacing=1 / 8, engine="torchdiffeq")
-    estimate = step_doubling_error(field, start(), 2.0, solver)
+    estimate = step_doubling_error(field, start(), 0.0, 2.0, solver)
     trajectory = solve(field, start(), 0.0, 2.0, solver)
     knots = torch.arange(17, dtype=torch.float64).expand(6, 17) / 8
     truth = exact(start(), knots)[0].transpose(0, 1)
     true = ((trajectory.states - truth).square().mean((1, 2)).sqrt().max()) / truth.square().mean().sqrt()
     assert 0.8 < estimate / true < 1.2  # fourth order: the finer solve has a sixteenth of the error
+    # Backwards this field grows, and the error with it: both sides of z0 count.
+    assert step_doubling_error(field, start(), -2.0, 2.0, solver) > 1.2 * estimate
 
 
 def test_a_field_of_the_wrong_shape_is_named():
@@ -159,6 +161,8 @@ def test_too_long_a_horizon_is_named():
         ({"gradient": "none"}, "unknown gradient 'none'"),
         ({"spacing": 0.0}, "spacing must be positive"),
         ({"spacing": math.nan}, "spacing must be positive"),
+        ({"spacing": math.inf}, "spacing must be positive"),
+        ({"engine": "fused", "gradient": "backprop"}, "has its own exact gradient"),
         ({"method": "dopri5", "engine": "fused"}, "takes fixed steps"),
         ({"method": "tsit5", "engine": "torchdiffeq"}, "has no 'tsit5'"),
         ({"rtol": 1e-3}, "takes its precision from spacing"),
@@ -169,6 +173,19 @@ def test_too_long_a_horizon_is_named():
 def test_settings_that_cannot_be_used_are_errors(settings, message):
     with pytest.raises(ValueError, match=message):
         Solver(**settings)
+
+
+def test_a_field_of_ones_own_is_solved_as_it_is():
+    class Damped(MLPField):
+        def forward(self, t, z):
+            return super().forward(t, z) - 3 * z
+
+    field = Damped(2, (8,)).double()
+    by_default = solve(field, start(), 0.0, 1.0, Solver()).states
+    plainly = solve(field, start(), 0.0, 1.0, Solver(engine="torchdiffeq")).states
+    torch.testing.assert_close(by_default, plainly)
+    with pytest.raises(ValueError, match="needs the built-in MLPField"):
+        solve(field, start(), 0.0, 1.0, Solver(engine="fused"))
 
 
 def test_fused_needs_the_built_in_field():

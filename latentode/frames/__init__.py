@@ -2,7 +2,7 @@
 
 from latentode.frames.clock import Instants, read_times
 from latentode.frames.layout import SAMPLE, answer, answer_rows, float_dtype
-from latentode.frames.questions import Questions, ask_ahead, ask_rows, ask_times
+from latentode.frames.questions import Questions, ask_ahead, ask_rows, ask_times, read_asked
 from latentode.frames.scaling import Scaling
 from latentode.frames.table import Roles, SeriesTable, read_frame
 
@@ -19,6 +19,7 @@ __all__ = [
     "ask_rows",
     "ask_times",
     "float_dtype",
+    "read_asked",
     "read_frame",
     "read_times",
 ]

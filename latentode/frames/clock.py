@@ -55,12 +55,21 @@ def parse_times(times: Any, what: str, *, like: Instants | None = None, zone: An
     Raises:
         TypeError: for what can't be read as times.
     """
+    if np.ndim(times) == 0:
+        raise TypeError(f"{what} must be a list or index of times; got {times!r}")
     index = pd.Index(times)
     if index.dtype == object or pd.api.types.is_string_dtype(index.dtype):
         index = _from_objects(index, what, like)
         if zone is not None and isinstance(index, pd.DatetimeIndex) and index.tz is None:
             index = index.tz_localize(zone)
-    return index.to_timestamp() if isinstance(index, pd.PeriodIndex) else index
+    if isinstance(index, pd.PeriodIndex):
+        return index.to_timestamp()
+    if isinstance(index.dtype, pd.ArrowDtype):
+        if pd.api.types.is_datetime64_any_dtype(index.dtype):
+            return pd.DatetimeIndex(index.array.__arrow_array__().to_pandas())
+        if pd.api.types.is_timedelta64_dtype(index.dtype) or index.dtype.kind == "m":
+            return pd.TimedeltaIndex(index.array.__arrow_array__().to_pandas())
+    return index
 
 
 def read_times(times: Any, what: str, *, like: Instants | None = None) -> Instants:
@@ -106,8 +115,6 @@ def _numbers(index: pd.Index) -> Instants:
 
 
 def _ticks(index: pd.Index, kind: str, aware: bool) -> Instants:
-    if isinstance(index.dtype, pd.ArrowDtype):
-        index = pd.Index(index.to_numpy() if kind == "timedelta" else pd.DatetimeIndex(index))
     missing = index.isna()
     per_second = 10**9 // _NANOSECONDS[index.unit]
     whole, part = np.divmod(index.asi8, per_second)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from latentode.frames.table import Roles, SeriesTable
+from latentode.frames.table import Roles
 
 __all__ = ["SAMPLE", "answer", "answer_rows", "float_dtype"]
 
@@ -33,11 +33,11 @@ def _columns(columns: Mapping[Any, np.ndarray], dtypes: Mapping[Any, Any], index
 
 
 def answer_rows(
-    table: SeriesTable, columns: Mapping[Any, np.ndarray], dtypes: Mapping[Any, Any]
+    frame: pd.DataFrame, roles: Roles, columns: Mapping[Any, np.ndarray], dtypes: Mapping[Any, Any]
 ) -> pd.DataFrame:
     """Values for the rows of a frame: the same index, its id and time columns, then `columns`."""
-    values = _columns(columns, dtypes, table.frame.index)
-    keys = table.frame[table.roles.key_columns]
+    values = _columns(columns, dtypes, frame.index)
+    keys = frame[roles.key_columns]
     return pd.concat([keys, values], axis=1) if len(keys.columns) else values
 
 

@@ -11,9 +11,9 @@ import torch
 
 from latentode.frames.clock import Instants, duration, parse_times, read_times
 from latentode.frames.scaling import Scaling
-from latentode.frames.table import SeriesTable, read_keys
+from latentode.frames.table import SeriesTable, read_keys, shown
 
-__all__ = ["Questions", "ask_ahead", "ask_rows", "ask_times"]
+__all__ = ["Questions", "ask_ahead", "ask_rows", "ask_times", "read_asked"]
 
 
 @dataclass(frozen=True)
@@ -22,13 +22,14 @@ class Questions:
 
     Shapes:
         codes (Q,), each one's series in the table; instants (Q,); times (Q,), as the user has them;
-        ids (Q,), None for a frame that is a single series.
+        ids (Q,), None for a frame that is a single series; frame, the one of Q rows they were asked by.
     """
 
     ids: pd.Index | None
     times: pd.Index
     codes: np.ndarray
     instants: Instants
+    frame: pd.DataFrame | None = None
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -51,7 +52,9 @@ class Questions:
 def ask_rows(table: SeriesTable) -> Questions:
     """The rows of the frame itself."""
     roles = table.roles
-    return Questions(roles.id_of(table.frame), roles.time_of(table.frame), table.codes, table.times)
+    return Questions(
+        roles.id_of(table.frame), roles.time_of(table.frame), table.codes, table.times, table.frame
+    )
 
 
 def ask_times(table: SeriesTable, times: Any) -> Questions:
@@ -63,13 +66,8 @@ def ask_times(table: SeriesTable, times: Any) -> Questions:
     """
     if isinstance(times, (pd.DataFrame, pd.MultiIndex)):
         return _ask_own_times(table, times)
-    if not np.size(times):
-        raise ValueError("times is empty; ask for at least one time")
     known = table.roles.time_of(table.frame)
-    asked = parse_times(times, "times", like=table.times, zone=getattr(known, "tz", None))
-    instants = read_times(asked, "times", like=table.times)
-    if not (np.isfinite(instants.whole) & np.isfinite(instants.part)).all():
-        raise ValueError("times holds missing or infinite times; every time must be finite")
+    asked, instants = read_asked(times, like=table.times, zone=getattr(known, "tz", None))
     n_series = len(table.ids)
     places = np.tile(np.arange(len(asked)), n_series)
     return Questions(
@@ -78,6 +76,22 @@ def ask_times(table: SeriesTable, times: Any) -> Questions:
         np.arange(n_series).repeat(len(asked)),
         instants[places],
     )
+
+
+def read_asked(times: Any, *, like: Instants, zone: Any = None) -> tuple[pd.Index, Instants]:
+    """A user's 1-D times, as an index and as instants of the kind of `like`.
+
+    Raises:
+        ValueError: for no times, or missing or infinite ones.
+        TypeError: for times of another kind, or for a single one.
+    """
+    if np.ndim(times) and not len(times):
+        raise ValueError("times is empty; ask for at least one time")
+    asked = parse_times(times, "times", like=like, zone=zone)
+    instants = read_times(asked, "times", like=like)
+    if not (np.isfinite(instants.whole) & np.isfinite(instants.part)).all():
+        raise ValueError("times holds missing or infinite times; every time must be finite")
+    return asked, instants
 
 
 def _ask_own_times(table: SeriesTable, times: pd.DataFrame | pd.MultiIndex) -> Questions:
@@ -94,8 +108,8 @@ def _ask_own_times(table: SeriesTable, times: pd.DataFrame | pd.MultiIndex) -> Q
     places = table.ids.get_indexer(ids)
     if (places < 0).any():
         unknown = ids[int(np.flatnonzero(places < 0)[0])]
-        raise ValueError(f"times asks for series {unknown!r}, which the data do not hold")
-    return Questions(roles.id_of(frame), roles.time_of(frame), places[codes], instants)
+        raise ValueError(f"times asks for series {shown(unknown)}, which the data do not hold")
+    return Questions(roles.id_of(frame), roles.time_of(frame), places[codes], instants, frame)
 
 
 def ask_ahead(table: SeriesTable, horizon: Any, steps: int) -> Questions:
@@ -103,16 +117,19 @@ def ask_ahead(table: SeriesTable, horizon: Any, steps: int) -> Questions:
     length = duration(horizon, table.times.kind, "horizon")
     n_series = len(table.ids)
     fractions = np.tile(np.arange(1, steps + 1) / steps, n_series)
-    last = table.roles.time_of(table.frame)[table.last_rows()].repeat(steps)
+    clock = table.roles.time_of(table.frame)
+    last = parse_times(clock, "the clock")[table.last_rows()].repeat(steps)
     if table.times.kind == "number":
         leads: Any = length * fractions
         whole = pd.api.types.is_integer_dtype(last.dtype) and bool(np.all(leads == np.round(leads)))
-        times = last + leads.astype(np.int64) if whole else last + leads
+        times = last + (leads.astype(np.int64) if whole else leads)
     else:
         # Nanoseconds only where the clock has them: they end at the year 2262 and begin at 1677.
         unit, per_second = ("ns", 1e9) if last.unit == "ns" else ("us", 1e6)
         leads = pd.TimedeltaIndex(np.round(length * per_second * fractions).astype(f"timedelta64[{unit}]"))
         times = (last + leads).astype(last.dtype)
+    if isinstance(clock.dtype, pd.ArrowDtype):
+        times = times.astype(clock.dtype)
     return Questions(
         None if table.roles.is_single else table.ids.repeat(steps),
         times,

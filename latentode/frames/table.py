@@ -13,7 +13,7 @@ import torch
 from latentode.frames.clock import Instants, read_times
 from latentode.series import SeriesCollection
 
-__all__ = ["Roles", "SeriesTable", "read_frame", "read_keys"]
+__all__ = ["Roles", "SeriesTable", "read_frame", "read_keys", "shown"]
 
 SINGLE = 0  # the id of the only series of a frame without ids
 
@@ -187,7 +187,7 @@ def read_keys(
     bad = ~(np.isfinite(times.whole) & np.isfinite(times.part))
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
-        where = "" if roles.is_single else f"series {ids[codes[row]]!r}, "
+        where = "" if roles.is_single else f"series {shown(ids[codes[row]])}, "
         raise ValueError(
             f"{where}row {row}: {what} is missing or infinite; every row needs a finite time. "
             "Drop such rows first, e.g. df.dropna(subset=[...])"
@@ -334,8 +334,7 @@ def _check_duplicates(table: SeriesTable) -> None:
     group, column = (int(i[0]) for i in np.nonzero(conflict))
     row = int(order[starts[group]])
     keys = table.roles
-    names = [str(name) for name in (keys.id_name, keys.time_name) if name is not None]
-    remedy = f"df.groupby({names!r}).mean()" if names else "df.groupby(level=0).mean()"
+    remedy = f"df.groupby({_key_names(keys)}).mean()"
     raise ValueError(
         f"{_where(table, row)} has two rows with different {keys.value_cols[column]!r} values; times must "
         f"be unique within a series. Merge them first, e.g. {remedy}"
@@ -348,7 +347,22 @@ def _where(table: SeriesTable, row: int) -> str:
     name = table.roles.time_name if table.roles.time_name is not None else "time"
     if table.roles.is_single:
         return f"the series at {name}={time}"
-    return f"series {table.ids[table.codes[row]]!r} at {name}={time}"
+    return f"series {shown(table.ids[table.codes[row]])} at {name}={time}"
+
+
+def shown(name: Any) -> str:
+    """A series id for messages: 3, not np.int64(3)."""
+    return repr(name.item() if isinstance(name, np.generic) else name)
+
+
+def _key_names(roles: Roles) -> str:
+    """What to group a frame by so that one row is left for each series and time."""
+    if roles.is_single:
+        return "level=0" if roles.time_level is not None else f"{roles.time_name!r}"
+    if roles.id_level is not None and roles.time_level is not None:
+        return "level=[0, 1]"
+    time = "df.index" if roles.time_level is not None and roles.time_name is None else f"{roles.time_name!r}"
+    return f"[{roles.id_name!r}, {time}]"
 
 
 def _name(name: Hashable | None, otherwise: str) -> str:

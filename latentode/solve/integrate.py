@@ -24,13 +24,17 @@ Field = Callable[[Tensor, Tensor], Tensor]
 def uses_fused(field: Field, solver: Solver) -> bool:
     """Whether `integrate` takes the fused engine.
 
-    It needs a field that is an MLP of z alone, with an optional bound (`field.mlp`, `field.bound`),
-    a fixed-step method and the exact discrete adjoint that the fused engine is.
+    It needs a field that says it is an MLP of z alone with an optional bound: `fusible_forward` is the
+    `forward` that `mlp` and `bound` describe, and a subclass that overrides it is no such field. It needs
+    a fixed-step method, and the exact discrete adjoint is its only gradient.
 
     Raises:
         ValueError: where engine="fused" is asked of a field that is no such MLP.
     """
-    fusible = isinstance(getattr(field, "mlp", None), MLP) and hasattr(field, "bound")
+    kind = type(field)
+    fusible = isinstance(getattr(field, "mlp", None), MLP) and (
+        getattr(kind, "forward", None) is getattr(kind, "fusible_forward", kind)
+    )
     if solver.engine == "fused" and not fusible:
         raise ValueError(
             f"engine='fused' needs the built-in MLPField; got {type(field).__name__}. "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 __all__ = ["ADAPTIVE_METHODS", "FIXED_METHODS", "FUSED_METHODS", "Solver"]
@@ -54,8 +55,13 @@ class Solver:
             raise ValueError(f"unknown engine {self.engine!r}; choose one of {', '.join(ENGINES)}")
         if self.gradient not in GRADIENTS:
             raise ValueError(f"unknown gradient {self.gradient!r}; choose one of {', '.join(GRADIENTS)}")
-        if not self.spacing > 0:
-            raise ValueError(f"the knot spacing must be positive; got {self.spacing}")
+        if isinstance(self.spacing, str) or not 0 < self.spacing < math.inf:
+            raise ValueError(f"the knot spacing must be positive and finite; got {self.spacing!r}")
+        if self.engine == "fused" and self.gradient == "backprop":
+            raise ValueError(
+                "engine='fused' has its own exact gradient; use engine='torchdiffeq' or 'auto' with "
+                "gradient='backprop'"
+            )
         if self.engine == "fused" and self.method not in FUSED_METHODS:
             raise ValueError(
                 f"engine='fused' takes fixed steps ({', '.join(FUSED_METHODS)}); got method={self.method!r}. "

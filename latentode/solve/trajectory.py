@@ -95,17 +95,20 @@ def solve(field: Field, z0: Tensor, earliest: float, latest: float, solver: Solv
 
 
 @torch.no_grad()
-def step_doubling_error(field: Field, z0: Tensor, latest: float, solver: Solver) -> float:
+def step_doubling_error(field: Field, z0: Tensor, earliest: float, latest: float, solver: Solver) -> float:
     """Relative error of a fixed-step solve, from the same solve at half the spacing.
 
     The largest root mean square difference at any knot, over the root mean square of all states.
 
     Shapes:
-        z0 (M, L); `latest` is the time to reach, after 0.
+        z0 (M, L), standing at time 0; the solves cover the times from `earliest` to `latest`.
     """
-    coarse = solve(field, z0, 0.0, latest, solver).states
-    fine = solve(field, z0, 0.0, latest, replace(solver, spacing=solver.spacing / 2)).states
-    common = fine[::2]
-    difference = coarse[: len(common)] - common[: len(coarse)]
-    scale = fine.square().mean().sqrt().clamp(min=torch.finfo(fine.dtype).tiny)
+    coarse = solve(field, z0, earliest, latest, solver)
+    fine = solve(field, z0, earliest, latest, replace(solver, spacing=solver.spacing / 2))
+    # Both have a knot at 0; on either side of it every second fine knot is a coarse one.
+    offset = round(-fine.start / fine.spacing) - 2 * round(-coarse.start / coarse.spacing)
+    places = offset + 2 * torch.arange(len(coarse.states), device=z0.device)
+    common = (places >= 0) & (places < len(fine.states))
+    difference = coarse.states[common] - fine.states[places[common]]
+    scale = fine.states.square().mean().sqrt().clamp(min=torch.finfo(z0.dtype).tiny)
     return float(difference.square().mean((1, 2)).sqrt().max() / scale)
