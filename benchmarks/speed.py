@@ -228,7 +228,7 @@ def reference_gradient(model: LatentODEModel, batch: SeriesBatch) -> Tensor:
     log_likelihood = model.likelihood.log_prob(residuals, batch.mask).sum((-1, -2)).mean(0)
     prior = torch.distributions.Normal(0.0, 1.0)
     kl = torch.distributions.kl_divergence(posterior, prior).sum(-1)
-    loss_of(latentode.Bound(log_likelihood, kl), batch).backward()
+    loss_of(latentode.Bound(log_likelihood, kl, log_likelihood), batch).backward()
     return gradient(model)
 
 

@@ -58,4 +58,4 @@ def test_storms_are_forecast_better_than_by_the_trivial_answers():
             assert ours.wind_kt[lead] < table.loc[rival].wind_kt[lead], (rival, lead)
     assert ours.track_km[6] < 1.1 * table.loc["constant velocity"].track_km[6]
     coverage = ours[["lat-in-90", "long-in-90", "wind-in-90"]].to_numpy()
-    assert ((coverage > 0.8) & (coverage < 0.97)).all()
+    assert ((coverage > 0.8) & (coverage < 0.985)).all()
