@@ -67,6 +67,7 @@ class LatentODE(BaseEstimator):
         task: what the model is to be good at: "interpolate", "extrapolate" or "both". Decides the
             contexts drawn in training and the validation score.
         origin: where z0 stands, at the "first" or the "last" observation of the context.
+        likelihood: the observation noise: "gaussian", its scale learned for each channel.
         residual: kernel of the residual process: "ou" (limit: last value, linear interpolation),
             "matern32", "iou" (limit: constant velocity), or one for each channel; "auto" takes for each
             channel what predicts the validation data best; None is the plain latent ODE.
@@ -120,6 +121,7 @@ class LatentODE(BaseEstimator):
         *,
         task: str = "both",
         origin: str = "first",
+        likelihood: str = "gaussian",
         residual: str | Sequence[str] | None = "auto",
         latent_dim: int | None = None,
         field_units: Sequence[int] | None = None,
@@ -150,6 +152,7 @@ class LatentODE(BaseEstimator):
         self.value_cols = value_cols
         self.task = task
         self.origin = origin
+        self.likelihood = likelihood
         self.residual = residual
         self.latent_dim = latent_dim
         self.field_units = field_units
@@ -237,6 +240,7 @@ class LatentODE(BaseEstimator):
     def _check_parameters(self) -> None:
         check_choice("task", self.task, TASKS)
         check_choice("origin", self.origin, ("first", "last"))
+        check_choice("likelihood", self.likelihood, ("gaussian",))
         check_choice("dtype", self.dtype, ("float32", "float64"))
         for name in ("latent_dim", "encoder_units", "batch_size"):
             check_number(name, getattr(self, name), integer=True, optional=True)

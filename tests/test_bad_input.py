@@ -171,6 +171,7 @@ PARAMETERS = [
         "task must be one of 'both', 'interpolate', 'extrapolate'; got 'forecast'",
     ),
     ({"origin": "middle"}, ValueError, "origin must be one of 'first', 'last'; got 'middle'"),
+    ({"likelihood": "cauchy"}, ValueError, "likelihood must be one of 'gaussian'; got 'cauchy'"),
     ({"residual": "rbf"}, ValueError, "residual must be one of .*; got 'rbf'"),
     ({"residual": ["ou", "ou"]}, ValueError, "residual names 2 kernels for 3 channels"),
     ({"method": "rk5"}, ValueError, "unknown solver method 'rk5'; choose one of euler"),
