@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, Literal
 
@@ -14,9 +14,9 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from latentode import inference
 from latentode._checks import check_choice, check_device, check_levels, check_number, check_units
-from latentode.cuts import TASKS, fold_contexts, split_contexts
+from latentode.answers import Answers
+from latentode.cuts import TASKS, split_contexts
 from latentode.fitting import Fitted, FittingProblem, fit_model
 from latentode.frames import (
     SAMPLE,
@@ -34,7 +34,6 @@ from latentode.frames import (
 )
 from latentode.persistence import load_fitted, save_fitted
 from latentode.residual import KERNELS
-from latentode.series import SeriesCollection
 from latentode.solve import Solver
 
 __all__ = ["LatentODE"]
@@ -390,31 +389,16 @@ class LatentODE(BaseEstimator):
                 f"a column is called {SAMPLE!r}, as the answer's column of sample numbers is; rename it first"
             )
         questions = ask_rows(table) if times is None else ask_times(table, times)
-        order, model_times, starts = questions.by_series(table, self.scaling_, self.fitted_.dtype)
-        paths = inference.sample(
-            self.module_,
-            self._collection(table),
-            inference.Queries(model_times, starts),
-            [repr(name) for name in table.ids.tolist()],
-            n_samples=n_samples,
-            observation_noise=observation_noise,
-            seed=_seed(random_state),
-            device=self.device,
+        rows, samples, values = self._answers.sample(
+            table, questions, n_samples, observation_noise=observation_noise, seed=_seed(random_state)
         )
-        values = self.scaling_.unscale(paths)  # (S, Q, D), series after series
-        # Rows of the answer: by series, then by sample, then by time as asked for.
-        number, place = np.divmod(np.arange(n_samples * len(order)), len(order))
-        by_sample = np.lexsort((order[place], number, questions.codes[order][place]))
-        number, place = number[by_sample], place[by_sample]
-        columns = dict(zip(self.value_cols_, values[number, place].T, strict=True))
-        rows = order[place]
         return answer(
             table.roles,
             None if questions.ids is None else questions.ids[rows],
             questions.times[rows],
-            columns,
-            self._dtypes(table),
-            samples=number,
+            dict(zip(self.value_cols_, values.T, strict=True)),
+            self._dtypes(table, self.value_cols_),
+            samples=samples,
         )
 
     def sample_prior(
@@ -432,19 +416,9 @@ class LatentODE(BaseEstimator):
         if times is None:
             times = self._usual_times()
         asked, instants = read_asked(times, like=self.fitted_.clock)
-        edge = np.lexsort((instants.part, instants.whole))[
-            0 if self.module_.encoder.origin == "first" else -1
-        ]
-        elapsed = instants.since(instants[np.full(len(asked), edge)]) / self.scaling_.time_unit
-        paths = inference.sample_prior(
-            self.module_,
-            torch.from_numpy(elapsed).to(self.fitted_.dtype),
-            n_series,
-            observation_noise=observation_noise,
-            seed=_seed(random_state),
-            device=self.device,
+        values = self._answers.sample_prior(
+            instants, n_series, observation_noise=observation_noise, seed=_seed(random_state)
         )
-        values = self.scaling_.unscale(paths).reshape(-1, self.n_features_in_)
         columns = dict(zip(self.value_cols_, values.T, strict=True))
         roles = self.fitted_.roles
         if roles.is_single:  # several new series of a model of one: their number is a column
@@ -478,10 +452,9 @@ class LatentODE(BaseEstimator):
         """Mean and standard deviation of q(z0 | series): one row per series, columns z0_1.. and z0_1_std.."""
         check_is_fitted(self, "module_")
         table = self._read(X)
-        mean, std = inference.encode(self.module_, self._collection(table), self.device)
-        names = [f"z0_{k + 1}" for k in range(mean.shape[1])]
+        values = self._answers.encode(table)
+        names = [f"z0_{k + 1}" for k in range(values.shape[1] // 2)]
         columns = [*names, *(f"{name}_std" for name in names)]
-        values = torch.cat([mean, std], dim=1).double().numpy()
         index = table.ids if table.roles.is_single else table.ids.rename(table.roles.id_name)
         return pd.DataFrame(values, index=index, columns=columns)
 
@@ -490,16 +463,15 @@ class LatentODE(BaseEstimator):
 
         The last third of each series is predicted from what is before it (task "extrapolate"), every
         third row from the others ("interpolate"), or one after the other ("both"); a series of more than
-        256 rows counts as several. Densities are per
-        unit of the data, so that scores of two models of the same data compare, and those of
-        different data don't.
+        256 rows counts as several. Densities are per unit of the data, so that scores of two models of
+        the same data compare, and those of different data don't.
         """
         check_is_fitted(self, "module_")
         table = self._read(X)
         if not table.observed_rows.any():
             raise ValueError("score needs observed values; the frame has none")
-        density, hidden = self._log_density(table, lambda batch: split_contexts(batch, self.task))
-        return float((density - np.log(self.scaling_.spread))[hidden].mean())
+        density, hidden = self._answers.log_density(table, lambda batch: split_contexts(batch, self.task))
+        return float(density[hidden].mean())
 
     def score_samples(self, X: Any) -> pd.DataFrame:
         """Log predictive density of each observation given the series' other rows, row by row.
@@ -512,16 +484,7 @@ class LatentODE(BaseEstimator):
         """
         check_is_fitted(self, "module_")
         table = self._read(X)
-        if not table.observed_rows.any():
-            nothing = np.full(table.values.shape, np.nan)
-            return pd.DataFrame(nothing, index=table.frame.index, columns=pd.Index(self.value_cols_))
-        density, hidden = self._log_density(table, lambda batch: fold_contexts(batch, N_FOLDS))
-        # Each row is hidden in one fold, and 0 in the others.
-        once = np.where(hidden.any(0), density.sum(0) - np.log(self.scaling_.spread), np.nan)
-        rows, merged = table.merged_rows()
-        values = np.full(table.values.shape, np.nan)
-        values[rows] = once[merged]
-        values[np.isnan(table.values)] = np.nan
+        values = self._answers.surprise(table, N_FOLDS)
         return pd.DataFrame(values, index=table.frame.index, columns=pd.Index(self.value_cols_))
 
     # ------------------------------------------------------------------ files
@@ -554,7 +517,11 @@ class LatentODE(BaseEstimator):
         model._adopt(fitted)
         return model
 
-    # ------------------------------------------------------------------ between frames and tensors
+    # ------------------------------------------------------------------ between frames and answers
+
+    @property
+    def _answers(self) -> Answers:
+        return Answers(self.fitted_, self.device)
 
     def _read(self, X: Any) -> SeriesTable:
         """Reads a frame by the fitted schema: the same channels and the same kind of time."""
@@ -584,37 +551,12 @@ class LatentODE(BaseEstimator):
             like=self.fitted_.clock,
         )
 
-    def _collection(self, table: SeriesTable) -> SeriesCollection:
-        return self.scaling_.scale(table.collection(), self.fitted_.dtype)
-
     def _predict(
         self, table: SeriesTable, questions: Questions, level: Any, n_samples: int | None
     ) -> dict[Hashable, np.ndarray]:
-        """Columns of means and bands (Q,) in the data's units, in the order asked."""
         levels = check_levels(level)
         check_number("n_samples", n_samples, integer=True, optional=True)
-        order, model_times, starts = questions.by_series(table, self.scaling_, self.fitted_.dtype)
-        mean, bounds = inference.predict(
-            self.module_,
-            self._collection(table),
-            inference.Queries(model_times, starts),
-            n_samples=n_samples or self.n_samples,
-            quantiles=[q for one in levels for q in (0.5 - one / 200, 0.5 + one / 200)],
-            device=self.device,
-        )
-        back = np.argsort(order)
-        found = self.scaling_.unscale(torch.cat([mean.unsqueeze(0), bounds]))[:, back]
-        columns = dict(zip(self.value_cols_, found[0].T, strict=True))
-        for channel, name in enumerate(self.value_cols_):
-            for number, one in enumerate(levels):
-                columns[f"{name}-lo-{one:g}"] = found[1 + 2 * number, :, channel]
-                columns[f"{name}-hi-{one:g}"] = found[2 + 2 * number, :, channel]
-        return columns
-
-    def _log_density(self, table: SeriesTable, contexts: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Scaled log densities (n_contexts, R, D) of the collection's rows, and where they were hidden."""
-        collection = self._collection(table)
-        return inference.hidden_log_density(self.module_, collection, contexts, device=self.device)
+        return self._answers.predict(table, questions, levels, n_samples or self.n_samples)
 
     def _usual_times(self) -> pd.Index:
         elapsed = np.linspace(0.0, self.scaling_.time_unit, 50)
@@ -625,14 +567,19 @@ class LatentODE(BaseEstimator):
             return spans
         return pd.Timestamp("2000-01-01", tz="UTC" if self.fitted_.clock.aware else None) + spans
 
-    def _dtypes(self, table: SeriesTable) -> dict[Hashable, Any]:
-        """The dtype in which each channel is answered, its bands likewise."""
-        return {name: float_dtype(table.frame[name].dtype) for name in self.value_cols_}
+    def _dtypes(self, table: SeriesTable, columns: Iterable[Hashable]) -> dict[Hashable, Any]:
+        """The dtype of each column of an answer: its channel's, if that is a float's; bands likewise."""
+        of_channel = {name: float_dtype(table.frame[name].dtype) for name in self.value_cols_}
+        of_band = {str(name): dtype for name, dtype in of_channel.items()}
+        return {
+            name: of_channel[name] if name in of_channel else of_band[str(name).rsplit("-", 2)[0]]
+            for name in columns
+        }
 
     def _answer(
-        self, table: SeriesTable, questions: Questions, columns: Mapping[Any, np.ndarray]
+        self, table: SeriesTable, questions: Questions, columns: Mapping[Hashable, np.ndarray]
     ) -> pd.DataFrame:
-        dtypes = self._dtypes(table)
+        dtypes = self._dtypes(table, columns)
         if questions.frame is not None:
             return answer_rows(questions.frame, table.roles, columns, dtypes)
         return answer(table.roles, questions.ids, questions.times, columns, dtypes)

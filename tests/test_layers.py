@@ -18,7 +18,7 @@ LAYERS = [
     {"inference", "build", "kernel_choice"},
     {"training"},
     {"fitting"},
-    {"persistence"},
+    {"persistence", "answers"},
     {"estimator"},
 ]
 APART = {"plotting": {"frames"}, "datasets": set(), "__init__": None}

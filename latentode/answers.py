@@ -1,0 +1,133 @@
+"""A fitted model asked about tables: arrays in the data's units, in the order of the questions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from latentode import inference
+from latentode.cuts import fold_contexts
+from latentode.fitting import Fitted
+from latentode.frames import Instants, Questions, SeriesTable
+from latentode.series import SeriesBatch, SeriesCollection
+
+__all__ = ["Answers"]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What `LatentODE` puts into frames.
+
+    Shapes: R rows of a table, Q questions, D channels, S samples, L latent dimensions.
+    """
+
+    fitted: Fitted
+    device: str
+
+    def _collection(self, table: SeriesTable) -> SeriesCollection:
+        return self.fitted.scaling.scale(table.collection(), self.fitted.dtype)
+
+    def _queries(self, table: SeriesTable, questions: Questions) -> tuple[np.ndarray, inference.Queries]:
+        """The order that puts the questions series by series, and their times in it."""
+        order, times, starts = questions.by_series(table, self.fitted.scaling, self.fitted.dtype)
+        return order, inference.Queries(times, starts)
+
+    def predict(
+        self, table: SeriesTable, questions: Questions, levels: Sequence[float], n_samples: int
+    ) -> dict[Hashable, np.ndarray]:
+        """Columns (Q,) of means, and of the bounds of a central band for each level in percent."""
+        order, queries = self._queries(table, questions)
+        mean, bounds = inference.predict(
+            self.fitted.model,
+            self._collection(table),
+            queries,
+            n_samples=n_samples,
+            quantiles=[q for level in levels for q in (0.5 - level / 200, 0.5 + level / 200)],
+            device=self.device,
+        )
+        back = np.argsort(order)
+        found = self.fitted.scaling.unscale(torch.cat([mean.unsqueeze(0), bounds]))[:, back]
+        names = self.fitted.roles.value_cols
+        columns: dict[Hashable, np.ndarray] = dict(zip(names, found[0].T, strict=True))
+        for channel, name in enumerate(names):
+            for number, level in enumerate(levels):
+                columns[f"{name}-lo-{level:g}"] = found[1 + 2 * number, :, channel]
+                columns[f"{name}-hi-{level:g}"] = found[2 + 2 * number, :, channel]
+        return columns
+
+    def sample(
+        self, table: SeriesTable, questions: Questions, n_samples: int, *, observation_noise: bool, seed: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Paths by series, then sample, then time as asked for.
+
+        Shapes:
+            -> number of the question (S Q,), of the sample (S Q,), values (S Q, D).
+        """
+        order, queries = self._queries(table, questions)
+        paths = inference.sample(
+            self.fitted.model,
+            self._collection(table),
+            queries,
+            [repr(name) for name in table.ids.tolist()],
+            n_samples=n_samples,
+            observation_noise=observation_noise,
+            seed=seed,
+            device=self.device,
+        )
+        values = self.fitted.scaling.unscale(paths)
+        number, place = np.divmod(np.arange(n_samples * len(order)), len(order))
+        arranged = np.lexsort((order[place], number, questions.codes[order][place]))
+        number, place = number[arranged], place[arranged]
+        return order[place], number, values[number, place]
+
+    def sample_prior(
+        self, instants: Instants, n_series: int, *, observation_noise: bool, seed: int
+    ) -> np.ndarray:
+        """New series, z0 standing at the first instant, or at the last with origin="last": (n_series Q, D)."""
+        edge = np.lexsort((instants.part, instants.whole))
+        first = edge[0 if self.fitted.model.encoder.origin == "first" else -1]
+        elapsed = instants.since(instants[np.full(len(instants), first)]) / self.fitted.scaling.time_unit
+        paths = inference.sample_prior(
+            self.fitted.model,
+            torch.from_numpy(elapsed).to(self.fitted.dtype),
+            n_series,
+            observation_noise=observation_noise,
+            seed=seed,
+            device=self.device,
+        )
+        return self.fitted.scaling.unscale(paths).reshape(n_series * len(instants), -1)
+
+    def encode(self, table: SeriesTable) -> np.ndarray:
+        """Means, then standard deviations of z0: (n_series, 2 L)."""
+        both = inference.encode(self.fitted.model, self._collection(table), self.device)
+        return torch.cat(both, dim=1).double().numpy()
+
+    def log_density(
+        self, table: SeriesTable, choose: Callable[[SeriesBatch], list[Tensor]]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Log densities, per unit of the data, of what the chosen contexts hide, and where they do.
+
+        Shapes:
+            -> (n_contexts, merged rows, D) each; 0 where not hidden.
+        """
+        density, hidden = inference.hidden_log_density(
+            self.fitted.model, self._collection(table), choose, device=self.device
+        )
+        return np.where(hidden, density - np.log(self.fitted.scaling.spread), 0.0), hidden
+
+    def surprise(self, table: SeriesTable, n_folds: int) -> np.ndarray:
+        """Log density of each value given the other folds of its series, NaN where unobserved: (R, D)."""
+        found = np.full(table.values.shape, np.nan)
+        if not table.observed_rows.any():
+            return found
+        density, hidden = self.log_density(table, lambda batch: fold_contexts(batch, n_folds))
+        # Each row is hidden in one fold, and 0 in the others.
+        once = np.where(hidden.any(0), density.sum(0), np.nan)
+        rows, merged = table.merged_rows()
+        found[rows] = once[merged]
+        found[np.isnan(table.values)] = np.nan
+        return found
