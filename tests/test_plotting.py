@@ -503,3 +503,14 @@ def test_a_fitted_model_is_drawn_as_it_answers(fitted):
     paths = [drawn.get_ydata() for drawn in ax.lines if drawn.get_linewidth() == 0.6]
     np.testing.assert_allclose(paths, sampled["hr"].to_numpy().reshape(3, 9), **close)
     assert len(plot_history(fitted)) == 2
+
+
+@pytest.mark.parametrize("hours", [0.01, 1, 2.9, 30, 62, 71.9, 24 * 20, 24 * 89, 24 * 1000])
+def test_spans_of_every_length_find_their_ticks(hours):
+    clock = pd.Timestamp("2026-03-20", tz="UTC") + pd.to_timedelta(np.linspace(0, hours, 5), "h")
+    frame = pd.DataFrame({"x": np.arange(5.0)}, index=clock)
+    axes = plot_observations(frame)
+    figure = axes.figure
+    figure.canvas.draw()  # matplotlib warns here where it finds no ticks, and warnings are errors
+    assert 2 <= len(axes.get_xticks()) <= 8
+    plt.close(figure)

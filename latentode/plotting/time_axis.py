@@ -61,7 +61,9 @@ class TimeAxis:
         if self.kind != "datetime":
             return
         ax.xaxis_date(self.zone)
-        locator = dates.AutoDateLocator(tz=self.zone, minticks=3, maxticks=6)
+        # With fewer than seven ticks three days less a moment would be too long for twelve-hour steps, and
+        # matplotlib warns that it found none.
+        locator = dates.AutoDateLocator(tz=self.zone, minticks=3, maxticks=7)
         ax.xaxis.set_major_locator(locator)
         ax.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator, tz=self.zone))
 
