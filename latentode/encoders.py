@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import torch
@@ -28,7 +29,7 @@ INITIAL_POSTERIOR_STD = 0.3
 LARGEST_INPUT = 10.0
 
 
-class Encoder(nn.Module):
+class Encoder(nn.Module, ABC):
     """q(z0 | context): reads a batch of observed series, answers with a diagonal normal.
 
     Where a series has no observation at all the posterior is the prior, N(0, I).
@@ -41,8 +42,8 @@ class Encoder(nn.Module):
     origin: str
     latent_dim: int
 
-    def forward(self, context: SeriesBatch) -> Normal:
-        raise NotImplementedError
+    @abstractmethod
+    def forward(self, context: SeriesBatch) -> Normal: ...
 
 
 class GRUEncoder(Encoder):
