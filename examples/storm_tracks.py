@@ -16,6 +16,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import torch
 
 from examples.storm_task import (
     RIVALS,
@@ -143,6 +144,8 @@ def main() -> None:
     chosen = arguments.parse_args()
     chosen.out.mkdir(parents=True, exist_ok=True)
 
+    # The networks are small: a second thread waits more than it works.
+    torch.set_num_threads(1)
     storms = load_storms()
     train, _, test = split_by_season(storms)
     if chosen.quick:

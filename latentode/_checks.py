@@ -70,6 +70,7 @@ def check_levels(level: Any) -> list[float]:
         number: Any = one  # numbers.Real declares no comparison
         if isinstance(one, bool) or not isinstance(one, numbers.Real):
             raise TypeError(f"level must be a coverage in percent such as 90, or several; got {level!r}")
-        if not 0 < number < 100:
-            raise ValueError(f"level must lie between 0 and 100 percent, e.g. 90; got {one!r}")
+        if not 1 <= number < 100:
+            meant = f"; did you mean {100 * number:g}?" if 0 < number < 1 else ""
+            raise ValueError(f"level must lie between 1 and 100 percent, e.g. 90; got {one!r}{meant}")
     return levels

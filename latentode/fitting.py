@@ -79,7 +79,9 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
     data, validation, scaling = _split(problem, generator)
     kernels = problem.residual
     if kernels == "auto":
-        kernels = choose_kernels(data, validation, generator)
+        with tqdm(total=1, desc="choosing kernels", disable=not problem.verbose, leave=False) as bar:
+            kernels = choose_kernels(data, validation, generator)
+            bar.update()
     architecture = Architecture.choose(
         data.n_channels,
         origin=problem.origin,

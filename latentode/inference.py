@@ -57,7 +57,8 @@ def _pieces(contexts: SeriesCollection, queries: Queries, most: int) -> Tensor:
 
     A series of up to MAX_ROWS observations is one context, its queries cut where there are more than
     `most`. A longer one is read through windows of MAX_ROWS rows that overlap by half; each answers
-    the queries around its middle, so that a query sees a quarter of a window at least on either side.
+    the queries around its middle, so that a query sees a quarter of a window at least on either side;
+    forecasts are made from the last half window.
     """
     ranges = torch.stack(
         [contexts.starts[:-1], contexts.starts[1:], queries.starts[:-1], queries.starts[1:]], 1
@@ -82,11 +83,15 @@ def _windows(known: Tensor, asked: Tensor, start: int, first: int) -> list[tuple
     n_windows = -(-(n_rows - MAX_ROWS) // half) + 1
     rank = torch.searchsorted(known.contiguous(), asked.contiguous())
     window = ((rank - half // 2) // half).clamp(0, n_windows - 1)
+    # What lies beyond the last row is forecast from the last half window alone: training saw no time
+    # farther from z0 than a window is long, and from a whole one every forecast would be farther.
+    window = torch.where(rank == n_rows, n_windows, window)
     numbers, counts = torch.unique_consecutive(window, return_counts=True)
     found, done = [], first
     for number, count in zip(numbers.tolist(), counts.tolist(), strict=True):
-        row = min(number * half, n_rows - MAX_ROWS)
-        found.append((start + row, start + row + MAX_ROWS, done, done + count))
+        row = n_rows - half if number == n_windows else min(number * half, n_rows - MAX_ROWS)
+        end = min(row + MAX_ROWS, n_rows)
+        found.append((start + row, start + end, done, done + count))
         done += count
     return found
 

@@ -105,6 +105,12 @@ LAYOUTS = {
         ValueError,
         r"lacks the value columns \['pulse'\]; its columns are",
     ),
+    "id is the time": (
+        FRAME,
+        {"id_col": "hours", "time_col": "hours"},
+        ValueError,
+        "can't be both the id and the time",
+    ),
     "channel is the id": (
         FRAME,
         {"id_col": "patient", "time_col": "hours", "value_cols": ["patient"]},
@@ -232,7 +238,8 @@ QUESTIONS = {
         ValueError,
         r"times lacks the columns \['patient'\]",
     ),
-    "level 0": (lambda m: m.predict(FRAME, level=0), ValueError, "level must lie between 0 and 100 percent"),
+    "level 0": (lambda m: m.predict(FRAME, level=0), ValueError, "level must lie between 1 and 100 percent"),
+    "level as a share": (lambda m: m.predict(FRAME, level=0.9), ValueError, "got 0.9; did you mean 90"),
     "level .9 of text": (
         lambda m: m.predict(FRAME, level="90"),
         TypeError,

@@ -365,12 +365,20 @@ def test_times_frames_keep_their_index_and_dtypes(fitted, frame):
 def test_the_solver_can_be_changed_after_the_fit(frame):
     model = quick(max_iter=30).fit(frame)
     before = model.predict(frame, times=[5.0])
-    coarse = model.set_solver(method="euler", spacing=0.5).predict(frame, times=[5.0])
-    fine = model.set_solver(method="dopri5", rtol=1e-7, atol=1e-8, spacing=1 / 64).predict(frame, times=[5.0])
+    coarse = model.set_solver(method="euler", knot_spacing=0.5).predict(frame, times=[5.0])
+    fine = model.set_solver(method="dopri5", rtol=1e-7, atol=1e-8, knot_spacing=1 / 64).predict(
+        frame, times=[5.0]
+    )
     assert not np.allclose(coarse.hr, fine.hr, rtol=0, atol=1e-6)
     np.testing.assert_allclose(before.hr, fine.hr, atol=0.05)
     with pytest.raises(ValueError, match="unknown solver method"):
         model.set_solver(method="magic")
+
+
+def test_numpys_timedeltas_are_horizons(frame):
+    zoned = frame.assign(hours=pd.Timestamp("2024-01-01", tz="UTC") + pd.to_timedelta(frame.hours, "h"))
+    model = quick(max_iter=1).fit(zoned)
+    pd.testing.assert_frame_equal(model.forecast(zoned, np.timedelta64(2, "h")), model.forecast(zoned, "2h"))
 
 
 def test_a_series_of_pandas_is_imputed_as_one():

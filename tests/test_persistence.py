@@ -26,6 +26,12 @@ def test_a_loaded_model_predicts_the_same_bits(fitted, frame, path):
     assert loaded.get_params() == fitted.get_params()
 
 
+def test_the_file_holds_the_parameters_of_the_fit(frame, tmp_path):
+    model = LatentODE("patient", "hours", latent_dim=3, max_iter=1, random_state=0).fit(frame)
+    model.set_params(latent_dim=9).save(tmp_path / "m")
+    assert LatentODE.load(tmp_path / "m").latent_dim == 3
+
+
 def test_a_loaded_model_keeps_roles_and_clock(frame, tmp_path):
     zoned = frame.assign(hours=pd.Timestamp("2024-01-01", tz="UTC") + pd.to_timedelta(frame.hours, "h"))
     zoned = zoned.set_index(["patient", "hours"])
@@ -82,8 +88,9 @@ def test_the_file_is_a_plain_archive_without_pickles(path):
 
 def test_a_failed_save_leaves_the_old_file(fitted, path):
     before = path.read_bytes()
-    broken = LatentODE("patient", "hours", random_state=object())
+    broken = LatentODE("patient", "hours")
     broken.__dict__ |= {name: value for name, value in fitted.__dict__.items() if name.endswith("_")}
+    broken.fit_parameters_ = fitted.fit_parameters_ | {"random_state": object()}
     with pytest.raises(TypeError, match="random_state holds"):
         broken.save(path)
     assert path.read_bytes() == before

@@ -165,6 +165,8 @@ def duration(length: Any, kind: str, what: str) -> float:
         TypeError: where the length does not suit the kind of time.
         ValueError: where it is not finite and positive.
     """
+    if isinstance(length, np.timedelta64):  # a number to numpy
+        length = pd.Timedelta(length)
     if kind == "number":
         if isinstance(length, bool) or not isinstance(length, (int, float, np.number)):
             raise TypeError(f"{what} must be a number, as the times are; got {length!r}")

@@ -253,6 +253,8 @@ def _find_roles(
             "name the time column with time_col=..."
         )
     time_name, time_level = find(time_col, "time_col", frame.index.nlevels - 1)
+    if (id_col is not None and id_col == time_col) or (id_level is not None and id_level == time_level):
+        raise ValueError(f"{id_col!r} can't be both the id and the time; name one column for each")
     keys = {id_name if id_level is None else None, time_name if time_level is None else None} - {None}
     if value_cols is None:
         chosen = [column for column in frame.columns if column not in keys]
