@@ -361,7 +361,7 @@ def test_labels_of_many_channels_do_not_overlap():
         ({"horizon": -1}, "horizon must be positive and finite; got -1"),
         ({"horizon": 1, "times": [1.0]}, "times and horizon both say how far to draw"),
         ({"times": []}, "times is empty"),
-        ({"level": 120}, "level must lie between 0 and 100"),
+        ({"level": 120}, "level must lie between 1 and 100"),
         ({"n_samples": -1}, "n_samples"),
         ({"truth": on_clock().query("patient == 'p0'"), "series": "p2"}, r"truth holds none of .*\['p2'\]"),
     ],
