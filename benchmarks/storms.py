@@ -2,9 +2,10 @@
 
     python -m benchmarks.storms [--quick] [--seeds 3] [--out FILE]
 
-Trained on the seasons to 2012 and scored once on those from 2017 (`examples.storm_task` defines the
-task). Prints the table and saves it as JSON: means over the seeds, their spread, the difference to the
-best regression with a bootstrap interval over storms, coverage, and CPU seconds of one thread.
+Trained on the seasons to 2012 and scored on those from 2017, by which no setting was chosen
+(`examples.storm_task` defines the task). Prints the table and saves it as JSON: means over the seeds,
+their spread, the difference to the quadratic ridge with a bootstrap interval over storms, coverage,
+and CPU seconds of one thread.
 """
 
 from __future__ import annotations

@@ -37,20 +37,23 @@ class Answers:
         return order, inference.Queries(times, starts)
 
     def predict(
-        self, table: SeriesTable, questions: Questions, levels: Sequence[float], n_samples: int
+        self, table: SeriesTable, questions: Questions, levels: Sequence[float], n_samples: int, point: str
     ) -> dict[Hashable, np.ndarray]:
-        """Columns (Q,) of means, and of the bounds of a central band for each level in percent."""
+        """Columns (Q,) of means (or medians), and of a central band's bounds for each level in percent."""
         order, queries = self._queries(table, questions)
+        quantiles = [q for level in levels for q in (0.5 - level / 200, 0.5 + level / 200)]
         mean, bounds = inference.predict(
             self.fitted.model,
             self._collection(table),
             queries,
             n_samples=n_samples,
-            quantiles=[q for level in levels for q in (0.5 - level / 200, 0.5 + level / 200)],
+            quantiles=[0.5, *quantiles] if point == "median" else quantiles,
             device=self.device,
         )
         back = np.argsort(order)
-        found = self.fitted.scaling.unscale(torch.cat([mean.unsqueeze(0), bounds]))[:, back]
+        if point == "mean":
+            bounds = torch.cat([mean.unsqueeze(0), bounds])
+        found = self.fitted.scaling.unscale(bounds)[:, back]
         names = self.fitted.roles.value_cols
         columns: dict[Hashable, np.ndarray] = dict(zip(names, found[0].T, strict=True))
         for channel, name in enumerate(names):

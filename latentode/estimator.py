@@ -330,6 +330,7 @@ class LatentODE(BaseEstimator):
         *,
         level: float | Sequence[float] | None = None,
         n_samples: int | None = None,
+        point: str = "mean",
     ) -> Any:
         """The posterior mean of every channel, given all that `X` holds of a series.
 
@@ -341,6 +342,7 @@ class LatentODE(BaseEstimator):
             level: coverage of central bands in percent, one or several; adds columns such as
                 "wind-lo-90" and "wind-hi-90", observation noise included.
             n_samples: samples of z0 in place of the estimator's.
+            point: the "mean" or the "median" of the predictive distribution.
 
         Returns:
             A frame in the layout of X (or of `times`); an array where X is one and no band is asked.
@@ -352,7 +354,7 @@ class LatentODE(BaseEstimator):
         check_is_fitted(self, "module_")
         table = self._read(X)
         questions = ask_rows(table) if times is None else ask_times(table, times)
-        columns = self._predict(table, questions, level, n_samples)
+        columns = self._predict(table, questions, level, n_samples, point)
         if times is None and table.roles.from_array and level is None:
             dtype = float_dtype(np.asarray(X).dtype)
             return np.column_stack(list(columns.values())).astype(dtype)
@@ -366,6 +368,7 @@ class LatentODE(BaseEstimator):
         *,
         level: float | Sequence[float] | None = None,
         n_samples: int | None = None,
+        point: str = "mean",
     ) -> pd.DataFrame:
         """`predict` at `steps` equal steps up to `horizon` beyond each series' last observation.
 
@@ -376,7 +379,7 @@ class LatentODE(BaseEstimator):
         check_number("steps", steps, integer=True)
         table = self._read(X)
         questions = ask_ahead(table, horizon, steps)
-        return self._answer(table, questions, self._predict(table, questions, level, n_samples))
+        return self._answer(table, questions, self._predict(table, questions, level, n_samples, point))
 
     def sample(
         self,
@@ -567,11 +570,12 @@ class LatentODE(BaseEstimator):
         )
 
     def _predict(
-        self, table: SeriesTable, questions: Questions, level: Any, n_samples: int | None
+        self, table: SeriesTable, questions: Questions, level: Any, n_samples: int | None, point: str
     ) -> dict[Hashable, np.ndarray]:
         levels = check_levels(level)
         check_number("n_samples", n_samples, integer=True, optional=True)
-        return self._answers.predict(table, questions, levels, n_samples or self.n_samples)
+        check_choice("point", point, ("mean", "median"))
+        return self._answers.predict(table, questions, levels, n_samples or self.n_samples, point)
 
     def _usual_times(self) -> pd.Index:
         elapsed = np.linspace(0.0, self.scaling_.time_unit, 50)

@@ -245,6 +245,11 @@ QUESTIONS = {
         TypeError,
         "level must be a coverage in percent",
     ),
+    "an unknown point": (
+        lambda m: m.predict(FRAME, point="mode"),
+        ValueError,
+        "point must be one of 'mean', 'median'",
+    ),
     "no samples": (
         lambda m: m.sample(FRAME, n_samples=0),
         ValueError,

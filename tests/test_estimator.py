@@ -148,6 +148,16 @@ def test_bands_are_ordered_and_nested(fitted, frame):
     pd.testing.assert_frame_equal(found[frame.columns], fitted.predict(frame))
 
 
+def test_the_median_has_half_of_the_noisy_samples_on_either_side(fitted, frame):
+    alone = frame[frame.patient == "p0"]
+    median = fitted.predict(alone, [5.0, 14.0], point="median", level=2, n_samples=512)
+    assert ((median["hr-lo-2"] < median.hr) & (median.hr < median["hr-hi-2"])).all()
+    drawn = fitted.sample(alone, [5.0, 14.0], n_samples=4000, observation_noise=True)
+    for hours, values in drawn.groupby("hours").hr:
+        # Standard error of a share of one half of 4000 draws: .008; five of them.
+        assert abs((values < median.hr[median.hours == hours].item()).mean() - 0.5) < 0.04
+
+
 def test_bands_are_the_quantiles_of_noisy_samples(fitted, frame):
     alone = frame[frame.patient == "p0"]
     times = [1.0, 5.0, 14.0]

@@ -28,9 +28,10 @@ class Ramp:
         elapsed = questions.instants.since(table.times[table.first_rows()[questions.codes]])
         return table, questions, elapsed / table.collection().spans.max().item()
 
-    def predict(self, df, times=None, *, level=None):
+    def predict(self, df, times=None, *, level=None, point="mean"):
         table, questions, elapsed = self._ask(df, times)
-        columns = {name: k + elapsed for k, name in enumerate(self.value_cols_)}
+        offset = 0.001 if point == "median" else 0.0  # to be told apart
+        columns = {name: k + elapsed + offset for k, name in enumerate(self.value_cols_)}
         for k, name in enumerate(self.value_cols_):
             for one in level or []:
                 columns[f"{name}-lo-{one:g}"] = k + elapsed - one / 100
@@ -177,10 +178,10 @@ def test_mean_bands_and_paths_are_what_the_model_answers():
     )
     for row, patient in enumerate(["p0", "p2"]):
         own = frame[frame["patient"] == patient]
-        answered = model.predict(own, times=times, level=[50, 90])
+        answered = model.predict(own, times=times, level=[50, 90], point="median")
         sampled = model.sample(own, times=times, n_samples=4, random_state=3)
         for ax, name in zip(axes[row], model.value_cols_, strict=True):
-            mean = line(ax, "mean")
+            mean = line(ax, "median")
             np.testing.assert_array_equal(mean.get_xdata(), times)
             np.testing.assert_array_equal(mean.get_ydata(), answered[name])
             for level, (low, high) in zip([90, 50], polygons(ax), strict=True):  # the wider lies below
@@ -197,7 +198,7 @@ def test_the_legend_shows_nested_bands_as_dark_as_they_are():
     )
     (legend,) = ax.figure.legends
     assert [text.get_text() for text in legend.texts] == [
-        *("observed", "mean", "99 % band", "90 % band", "50 % band", "sampled paths", "forecast")
+        *("observed", "median", "99 % band", "90 % band", "50 % band", "sampled paths", "forecast")
     ]
     alphas = [patch.get_alpha() for patch in legend.get_patches()[:3]]
     # shades of opacity a upon each other let (1 - a)^n through
@@ -207,7 +208,7 @@ def test_the_legend_shows_nested_bands_as_dark_as_they_are():
 def test_the_grid_is_fine_and_holds_the_observed_times():
     frame = on_clock()
     ax = plot_trajectories(Ramp(frame, "patient", "hours"), frame, series="p0", channels="hr", horizon=2.5)
-    x = line(ax, "mean").get_xdata()
+    x = line(ax, "median").get_xdata()
     own = frame[frame["patient"] == "p0"].dropna(how="all", subset=["hr", "temp", "flat"])["hours"]
     assert x[0] == own.min()
     np.testing.assert_allclose(x[-1], own.max() + 2.5)
@@ -224,13 +225,15 @@ def test_horizons_are_lengths_of_time_on_clocks_that_have_them(clock):
     )
     end = frame.loc[frame["patient"] == "p0", "hours"].max() + pd.Timedelta("90min")
     # the grid is rounded to microseconds: 1e-11 days
-    np.testing.assert_allclose(line(ax, "mean").get_xdata()[-1], as_drawn(clock, [end])[0], rtol=0, atol=1e-9)
+    np.testing.assert_allclose(
+        line(ax, "median").get_xdata()[-1], as_drawn(clock, [end])[0], rtol=0, atol=1e-9
+    )
 
 
 def test_without_horizon_nothing_is_called_forecast():
     frame = on_clock()
     ax = plot_trajectories(Ramp(frame, "patient", "hours"), frame, series="p0", channels="hr", horizon=0)
-    assert line(ax, "mean").get_xdata()[-1] == frame.loc[frame["patient"] == "p0", "hours"].max()
+    assert line(ax, "median").get_xdata()[-1] == frame.loc[frame["patient"] == "p0", "hours"].max()
     assert cuts(ax) == []
     assert "forecast" not in labels(ax)
 
@@ -241,10 +244,10 @@ def test_the_default_horizon_is_a_fifth_of_the_span_or_the_end_of_the_truth():
     hours = frame.loc[frame["patient"] == "p0", "hours"]
     span = hours.max() - hours.min()
     ax = plot_trajectories(model, frame, series="p0", channels="hr")
-    np.testing.assert_allclose(line(ax, "mean").get_xdata()[-1], hours.max() + span / 5)
+    np.testing.assert_allclose(line(ax, "median").get_xdata()[-1], hours.max() + span / 5)
     early = frame[frame["hours"] <= 4.0]
     ax = plot_trajectories(model, early, series="p0", channels="flat", truth=frame)
-    np.testing.assert_allclose(line(ax, "mean").get_xdata()[-1], hours.max())
+    np.testing.assert_allclose(line(ax, "median").get_xdata()[-1], hours.max())
 
 
 def test_withheld_values_are_open_markers_where_the_model_was_given_none():
@@ -271,8 +274,8 @@ def test_each_series_is_drawn_at_its_own_times():
     axes = plot_trajectories(
         Ramp(frame, "patient", "hours"), frame, series=["p0", "p2"], channels="hr", times=asked
     )
-    assert line(axes[0, 0], "mean").get_xdata().tolist() == [3.0, 9.0]
-    assert line(axes[1, 0], "mean").get_xdata().tolist() == [5.0]
+    assert line(axes[0, 0], "median").get_xdata().tolist() == [3.0, 9.0]
+    assert line(axes[1, 0], "median").get_xdata().tolist() == [5.0]
     with pytest.raises(ValueError, match="times holds none for series 'p3'"):
         plot_trajectories(Ramp(frame, "patient", "hours"), frame, series="p3", times=asked)
 
@@ -282,7 +285,7 @@ def test_bands_and_paths_can_be_left_out():
     ax = plot_trajectories(
         Ramp(frame, "patient", "hours"), frame, series="p0", channels="hr", level=None, n_samples=0
     )
-    assert labels(ax) == ["observed", "mean", "forecast"]
+    assert labels(ax) == ["observed", "median", "forecast"]
     assert polygons(ax) == []
 
 
@@ -290,7 +293,7 @@ def test_an_array_and_a_series_of_one_row_can_be_drawn():
     values = np.cos(np.arange(20.0))[:, None]
     ax = plot_trajectories(Ramp(values), values, horizon=5)
     np.testing.assert_array_equal(line(ax, "observed").get_ydata(), values[:, 0])
-    assert line(ax, "mean").get_xdata()[-1] == 24
+    assert line(ax, "median").get_xdata()[-1] == 24
     frame = pd.DataFrame({"who": ["a", "b", "b"], "at": [1.0, 0.0, 5.0], "x": [1.0, 2.0, 3.0]})
 
     class Flat(Ramp):
@@ -300,7 +303,7 @@ def test_an_array_and_a_series_of_one_row_can_be_drawn():
             return table, questions, np.zeros(len(questions))
 
     axes = plot_trajectories(Flat(frame, "who", "at"), frame)
-    assert line(axes[0, 0], "mean").get_xdata()[[0, -1]].tolist() == [1.0, 2.0]
+    assert line(axes[0, 0], "median").get_xdata()[[0, -1]].tolist() == [1.0, 2.0]
 
 
 # Axes given by the user -------------------------------------------------------
@@ -492,11 +495,11 @@ def test_a_fitted_model_is_drawn_as_it_answers(fitted):
     ax = plot_trajectories(
         fitted, frame, series="p0", channels="hr", times=times, level=[50, 90], n_samples=3
     )
-    answered = fitted.predict(frame, times=times, level=[50, 90]).query("patient == 'p0'")
+    answered = fitted.predict(frame, times=times, level=[50, 90], point="median").query("patient == 'p0'")
     sampled = fitted.sample(frame, times=times, n_samples=3).query("patient == 'p0'")
     # alone or among others, a series is answered alike: up to single precision
     close = {"rtol": 1e-5, "atol": 1e-3}
-    np.testing.assert_allclose(line(ax, "mean").get_ydata(), answered["hr"], **close)
+    np.testing.assert_allclose(line(ax, "median").get_ydata(), answered["hr"], **close)
     for level, (low, high) in zip([90, 50], polygons(ax), strict=True):
         np.testing.assert_allclose(low, answered[f"hr-lo-{level}"], **close)
         np.testing.assert_allclose(high, answered[f"hr-hi-{level}"], **close)

@@ -1,4 +1,4 @@
-"""What a fitted model makes of its series: paths, mean, bands, and what lies beyond the last observation."""
+"""What a fitted model makes of its series: paths, median, bands, and what lies beyond the last observation."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def plot_trajectories(
     ax: Any = None,
     random_state: int = 0,
 ) -> Any:
-    """Draws observations, sampled paths, mean and bands of a fitted model, a panel a series and channel.
+    """Draws observations, sampled paths, median and bands of a fitted model, a panel a series and channel.
 
-    Points are observations, the line is `model.predict`'s mean, the bands are its central intervals
+    Points are observations, the line is `model.predict`'s median, the bands are its central intervals
     (observation noise included), thin lines are `model.sample`'s trajectories (without that noise).
     An upright line stands at the last observation of a series; what is shaded beyond it is forecast.
 
@@ -85,7 +85,7 @@ def plot_trajectories(
     panels = Panels.make(ax, len(chosen), len(names), channels="channels")
     for row, view in enumerate(views):
         x = axis.place(view.times)
-        predicted = model.predict(view.context, times=view.times, level=levels or None)
+        predicted = model.predict(view.context, times=view.times, level=levels or None, point="median")
         paths = None
         if n_samples:
             paths = model.sample(
@@ -133,7 +133,7 @@ def _draw_observations(ax: Any, axis: TimeAxis, view: View, name: Hashable) -> N
 def _draw_prediction(
     ax: Any, x: np.ndarray, predicted: pd.DataFrame, name: Hashable, levels: Sequence[float]
 ) -> None:
-    ax.plot(x, _numbers(predicted[name]), color=model_colour(), lw=1.6, zorder=3, label="mean")
+    ax.plot(x, _numbers(predicted[name]), color=model_colour(), lw=1.6, zorder=3, label="median")
     for level in levels:
         low, high = (_numbers(predicted[f"{name}-{side}-{level:g}"]) for side in ("lo", "hi"))
         ax.fill_between(

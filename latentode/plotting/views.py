@@ -57,7 +57,7 @@ def look(table: SeriesTable, place: int, truth: SeriesTable | None, times: Any, 
         if horizon is None:
             lead = max([lead, *(gaps.max(initial=0.0) for gaps in leads.values())])
         grid = _steps(first, table.collection().spans.numpy()[place] + lead, N_GRID)
-        # The mean bends and the bands narrow where something was observed.
+        # The median bends and the bands narrow where something was observed.
         asked = grid.append(clock[rows & table.observed_rows]).unique().sort_values()
         rounding = 1e-9 * (1 + lead)
         withheld = {name: known[leads[name] <= lead + rounding] for name, known in withheld.items()}
