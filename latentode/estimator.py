@@ -32,9 +32,11 @@ from latentode.frames import (
     read_asked,
     read_frame,
 )
+from latentode.knots import START_SPACING
 from latentode.persistence import load_fitted, save_fitted
 from latentode.residual import KERNELS
 from latentode.solve import Solver
+from latentode.solver_report import SolverReport
 
 __all__ = ["LatentODE"]
 
@@ -75,7 +77,7 @@ class LatentODE(BaseEstimator):
         method, engine, gradient, rtol, atol: the ODE solver, see `Solver`. An adaptive method shares its
             steps in a batch, so that companions change an answer within the tolerance.
         knot_spacing: distance of the solver's knots in model time (the usual span of a series is 1);
-            None starts at 1/16 and follows `tolerance` during training.
+            None starts at 1/8 and follows `tolerance` during training.
         tolerance: relative error of the trajectories that the knot spacing has to keep.
         max_iter: optimiser steps at most.
         batch_size, learning_rate: None chooses by the data's and the model's size.
@@ -100,6 +102,8 @@ class LatentODE(BaseEstimator):
         n_iter_: optimiser steps taken.
         residual_: kernel of each channel's residual process, None without.
         value_cols_, n_features_in_, feature_names_in_: the channels.
+        solver_report_: the solver's knots, steps, evaluations of the field, and its error beside a tight
+            reference, as it is set now; printed it reads well.
         scaling_: what one unit of each channel and of time is, from training data only.
 
     Source: Chen et al. 2018, "Neural Ordinary Differential Equations"; Rubanova et al. 2019, "Latent
@@ -196,7 +200,7 @@ class LatentODE(BaseEstimator):
             task=self.task,
             origin=self.origin,
             residual=self._kernels(len(table.roles.value_cols)),
-            solver=self._solver(self.knot_spacing or 1 / 16),
+            solver=self._solver(self.knot_spacing or START_SPACING),
             fixed_spacing=self.knot_spacing is not None,
             validation_fraction=self.validation_fraction,
             dtype=getattr(torch, self.dtype),
@@ -258,7 +262,7 @@ class LatentODE(BaseEstimator):
         check_units("decoder_units", self.decoder_units)
         check_number("verbose", self.verbose, integer=True, zero=True)
         check_device(self.device)
-        self._solver(self.knot_spacing or 1 / 16)
+        self._solver(self.knot_spacing or START_SPACING)
 
     def _solver(self, spacing: float) -> Solver:
         return Solver(
@@ -320,6 +324,12 @@ class LatentODE(BaseEstimator):
         changed: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         self.module_.solver = replace(self.module_.solver, **changed, rtol=rtol, atol=atol)
         return self
+
+    @property
+    def solver_report_(self) -> SolverReport:
+        """What the solver, as it is set now, costs and how much it errs on some of the training series."""
+        check_is_fitted(self, "module_")
+        return self.fitted_.solver_report()
 
     # ------------------------------------------------------------------ answers
 

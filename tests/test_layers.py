@@ -10,12 +10,12 @@ PACKAGE = Path(__file__).parents[1] / "latentode"
 # Lower layers first. A module may import from its own layer's other modules and from those before it.
 LAYERS = [
     {"_version", "_checks"},
-    {"series", "nn", "gru", "sampling", "cuts", "holdout"},
+    {"series", "nn", "gru", "sampling", "cuts", "holdout", "batches", "knots"},
     {"solve"},
     {"frames", "encoders", "dynamics", "likelihoods", "residual"},
     {"model"},
     {"elbo"},
-    {"inference", "build", "kernel_choice"},
+    {"inference", "build", "kernel_choice", "solver_report"},
     {"training"},
     {"fitting"},
     {"persistence", "answers"},
