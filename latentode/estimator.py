@@ -25,6 +25,7 @@ from latentode.frames import (
     SeriesTable,
     answer,
     answer_rows,
+    answers_in_kind,
     ask_ahead,
     ask_rows,
     ask_times,
@@ -190,6 +191,7 @@ class LatentODE(BaseEstimator):
 
     # ------------------------------------------------------------------ fitting
 
+    @answers_in_kind
     def fit(self, X: Any, y: Any = None) -> LatentODE:  # noqa: ARG002 - y is scikit-learn's convention
         """Fits the model to a frame of series; a failed fit leaves an earlier one as it was.
 
@@ -331,6 +333,7 @@ class LatentODE(BaseEstimator):
 
     # ------------------------------------------------------------------ answers
 
+    @answers_in_kind
     def predict(
         self,
         X: Any,
@@ -368,6 +371,7 @@ class LatentODE(BaseEstimator):
             return np.column_stack(list(columns.values())).astype(dtype)
         return self._answer(table, questions, columns)
 
+    @answers_in_kind
     def forecast(
         self,
         X: Any,
@@ -389,6 +393,7 @@ class LatentODE(BaseEstimator):
         questions = ask_ahead(table, horizon, steps)
         return self._answer(table, questions, self._predict(table, questions, level, n_samples, point))
 
+    @answers_in_kind
     def sample(
         self,
         X: Any,
@@ -458,6 +463,7 @@ class LatentODE(BaseEstimator):
             {},
         )
 
+    @answers_in_kind
     def impute(self, X: Any) -> Any:
         """X with its NaN among the channels filled by the posterior mean; observed values stay."""
         predicted = self.predict(X)
@@ -474,6 +480,7 @@ class LatentODE(BaseEstimator):
                 filled[name] = column.where(~missing, predicted[name])
         return filled
 
+    @answers_in_kind
     def encode(self, X: Any) -> pd.DataFrame:
         """Mean and standard deviation of q(z0 | series): one row per series, columns z0_1.. and z0_1_std.."""
         check_is_fitted(self, "module_")
@@ -484,6 +491,7 @@ class LatentODE(BaseEstimator):
         index = table.ids if table.roles.is_single else table.ids.rename(table.roles.id_name)
         return pd.DataFrame(values, index=index, columns=columns)
 
+    @answers_in_kind
     def score(self, X: Any, y: Any = None) -> float:  # noqa: ARG002 - y is scikit-learn's convention
         """Mean log predictive density of withheld points, in nats per value; higher is better.
 
@@ -499,6 +507,7 @@ class LatentODE(BaseEstimator):
         density, hidden = self._answers.log_density(table, lambda batch: split_contexts(batch, self.task))
         return float(density[hidden].mean())
 
+    @answers_in_kind
     def score_samples(self, X: Any) -> pd.DataFrame:
         """Log predictive density of each observation given the series' other rows, row by row.
 

@@ -24,8 +24,8 @@ def at(row, column, value):
 
 
 FRAMES = {
-    "no frame": (None, TypeError, "expected a pandas DataFrame; got NoneType"),
-    "a dict": ({"a": [1]}, TypeError, "expected a pandas DataFrame; got dict"),
+    "no frame": (None, TypeError, "expected a pandas DataFrame, .* got NoneType"),
+    "a dict": ({"a": [1]}, TypeError, "expected a pandas DataFrame, .* got dict"),
     "empty": (FRAME.iloc[:0], ValueError, "the frame is empty"),
     "no id column": (FRAME.drop(columns="patient"), ValueError, "id_col='patient' is neither a column"),
     "no time column": (FRAME.drop(columns="hours"), ValueError, "time_col='hours' is neither a column"),

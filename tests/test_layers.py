@@ -29,6 +29,8 @@ ROOMS = {
     "sklearn": {"estimator", "parameters"},
     "matplotlib": {"plotting"},
     "tqdm": {"fitting"},
+    "narwhals": {"frames"},
+    "pyarrow": {"frames"},
 }
 
 FILES = sorted(PACKAGE.rglob("*.py"))

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from latentode.frames.clock import Instants, read_times
+from latentode.frames.clock import Instants, as_index, read_times
+from latentode.frames.libraries import to_pandas
 from latentode.series import SeriesCollection
 
 __all__ = ["Roles", "SeriesTable", "read_frame", "read_keys", "shown"]
@@ -52,12 +53,12 @@ class Roles:
             return None
         if self.id_level is not None:
             return frame.index.get_level_values(self.id_level)
-        return pd.Index(frame[self.id_name])
+        return as_index(frame[self.id_name])
 
     def time_of(self, frame: pd.DataFrame) -> pd.Index:
         if self.time_level is not None:
             return frame.index.get_level_values(self.time_level)
-        return pd.Index(frame[self.time_name])
+        return as_index(frame[self.time_name])
 
     def describe_time(self) -> str:
         if self.time_level is None:
@@ -196,6 +197,7 @@ def read_keys(
 
 
 def _as_frame(data: Any) -> tuple[pd.DataFrame, bool]:
+    data = to_pandas(data)
     if isinstance(data, pd.DataFrame):
         frame, from_array = data, False
     elif isinstance(data, pd.Series):
@@ -208,7 +210,7 @@ def _as_frame(data: Any) -> tuple[pd.DataFrame, bool]:
     elif isinstance(data, list) or hasattr(data, "__array__"):
         frame, from_array = pd.DataFrame(_as_array(data)), True
     else:
-        raise TypeError(f"expected a pandas DataFrame; got {type(data).__name__}")
+        raise TypeError(f"expected a pandas DataFrame, one of polars or an array; got {type(data).__name__}")
     if not frame.columns.is_unique:
         twice = frame.columns[frame.columns.duplicated()][0]
         raise ValueError(f"two columns are called {twice!r}; column names must be unique")
