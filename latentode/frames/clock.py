@@ -47,10 +47,12 @@ class Instants:
 
 
 def as_index(column: Any) -> pd.Index:
-    """A column's values as an index; pandas has none of half precision."""
-    if getattr(column, "dtype", None) == np.float16:
+    """A column's values as an index of its dtype; pandas has none of half precision."""
+    dtype = getattr(column, "dtype", None)
+    if dtype == np.float16:
         column = column.astype(np.float32)
-    return pd.Index(column)
+    # Left to itself pandas 2 looks into objects for another dtype, and warns that pandas 3 won't.
+    return pd.Index(column, dtype=object) if dtype == object else pd.Index(column)
 
 
 def parse_times(times: Any, what: str, *, like: Instants | None = None, zone: Any = None) -> pd.Index:
