@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -39,7 +39,10 @@ VALIDATION_CELLS = 50_000
 
 @dataclass(frozen=True)
 class FittingProblem:
-    """What is to be fitted and on what; see `LatentODE` for the meaning of each."""
+    """What is to be fitted and on what; see `LatentODE` for the meaning of each.
+
+    `start` is the fit whose weights are to be trained on, None for fresh ones.
+    """
 
     table: SeriesTable
     task: str
@@ -52,6 +55,7 @@ class FittingProblem:
     device: str
     seed: int
     verbose: int
+    start: Fitted | None = None
 
 
 @dataclass(frozen=True)
@@ -91,11 +95,17 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
         sizes: latent_dim, field_units, encoder_units, decoder_units; None leaves the choice to
             `Architecture.choose`.
         training: fields of `TrainingOptions`; batch_size and learning_rate may be None.
+
+    Raises:
+        ValueError: where the fit to start from has other columns or other networks.
     """
+    start = problem.start
     generator = torch.Generator().manual_seed(problem.seed)
     data, validation, scaling = _split(problem, generator)
     kernels = problem.residual
-    if kernels == "auto":
+    if kernels == "auto" and start is not None:
+        kernels = start.architecture.residual
+    elif kernels == "auto":
         with tqdm(total=1, desc="choosing kernels", disable=not problem.verbose, leave=False) as bar:
             kernels = choose_kernels(data, validation, generator)
             bar.update()
@@ -103,17 +113,25 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
         data.n_channels,
         origin=problem.origin,
         residual=kernels,
-        typical_gap=_typical_gap(data),
+        typical_gap=_typical_gap(data) if start is None else start.architecture.typical_gap,
         **sizes,
     )
+    if start is not None:
+        _check_start(start, architecture, problem)
     settings = dict(training)
     if settings["batch_size"] is None:
         # Small collections are gone through several times a step, at other cuts each time.
         settings["batch_size"] = int(np.clip(len(data), 32, 100))
     if settings["learning_rate"] is None:
         settings["learning_rate"] = 1e-2 if architecture.latent_dim <= 6 else 5e-3
-    options = TrainingOptions(task=problem.task, fixed_spacing=problem.fixed_spacing, **settings)
+    options = TrainingOptions(
+        task=problem.task, fixed_spacing=problem.fixed_spacing, warm=start is not None, **settings
+    )
     model = build_model(architecture, problem.solver, seed=problem.seed, dtype=problem.dtype)
+    if start is not None:
+        model.load_state_dict(start.model.state_dict())
+        if not problem.fixed_spacing:
+            model.solver = replace(model.solver, spacing=start.model.solver.spacing)
 
     with tqdm(
         total=options.max_iter, desc="fitting", disable=not problem.verbose, unit="step", dynamic_ncols=True
@@ -156,6 +174,19 @@ def _probe(model: LatentODEModel, data: SeriesCollection, device: str) -> Tensor
     return means
 
 
+def _check_start(start: Fitted, architecture: Architecture, problem: FittingProblem) -> None:
+    """Weights fit one set of networks and channels only."""
+    before = {"value_cols": start.roles.value_cols, "dtype": start.dtype} | asdict(start.architecture)
+    after = {"value_cols": problem.table.roles.value_cols, "dtype": problem.dtype} | asdict(architecture)
+    changed = [name for name in before if before[name] != after[name]]
+    if changed:
+        listed = "; ".join(f"{name} was {before[name]!r} and is {after[name]!r}" for name in changed)
+        raise ValueError(
+            f"warm_start=True goes on from the weights of the fit before, and they don't suit this one: {listed}. "
+            "Leave these as they were, or fit anew with warm_start=False"
+        )
+
+
 def _split(
     problem: FittingProblem, generator: torch.Generator
 ) -> tuple[SeriesCollection, list[tuple[SeriesBatch, SeriesBatch]], Scaling]:
@@ -174,7 +205,10 @@ def _split(
     seen = shown.mask | (parts.mask & ~shown.mask.any(0))
     training = shown.observed_lengths > 0
     values = torch.where(seen, parts.values, torch.nan).numpy()
-    scaling = Scaling.learn(values, parts.spans[training].numpy())
+    if problem.start is not None:  # its weights mean something in its units only
+        scaling = problem.start.scaling
+    else:
+        scaling = Scaling.learn(values, parts.spans[training].numpy())
 
     data = scaling.scale(shown, problem.dtype).select(_nonzero(training))
     data = replace(data, values=data.values.clamp(-LARGEST_TARGET, LARGEST_TARGET))

@@ -49,6 +49,8 @@ class TrainingOptions:
             where the residual process has taken over.
         tolerance: relative error of the trajectories that the knot spacing has to keep.
         fixed_spacing: keeps the knot spacing that the model came with, whatever its error.
+        warm: trains a model on that is trained already: KL and residual process are at full weight from
+            the first step, and no weights are kept that validate worse than those it came with.
 
     Raises:
         ValueError: for sizes that are not positive, or an unknown task.
@@ -68,10 +70,11 @@ class TrainingOptions:
     patience: int = 10
     tolerance: float = 3e-4
     fixed_spacing: bool = False
+    warm: bool = False
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
-            if name in ("task", "fixed_spacing"):
+            if name in ("task", "fixed_spacing", "warm"):
                 continue
             if not value > 0 and not (name in ("weight_decay", "kl_weight", "context_weight") and value == 0):
                 raise ValueError(f"{name} must be positive; got {value}")
@@ -129,6 +132,8 @@ def train(
     check_every = max(1, options.max_iter // options.n_checks)
     history: list[Record] = []
     best_score, best, checks_since_best = -math.inf, _snapshot(model), 0
+    if options.warm and validation:
+        best_score = _score(model, validation)
     good, recoveries, slowdown = best, 0, 1.0
     running = _Means()
     started = time.monotonic()
@@ -137,8 +142,9 @@ def train(
         target = data.batch(next(batches)).compact()
         context = target.restrict(random_contexts(target, options.task, generator)).to(device)
         target = target.to(device)
-        share = _ramp(iteration / options.max_iter, RESIDUAL_START, RESIDUAL_END)
-        kl_weight = options.kl_weight * _ramp(iteration / options.max_iter, 0.0, 0.2)
+        progressed = 1.0 if options.warm else iteration / options.max_iter
+        share = _ramp(progressed, RESIDUAL_START, RESIDUAL_END)
+        kl_weight = options.kl_weight * _ramp(progressed, 0.0, 0.2)
         rate = slowdown * _schedule(iteration, options)
         for group in optimiser.param_groups:
             group["lr"] = rate * group["multiple"]
@@ -201,7 +207,7 @@ def train(
             progress(history[-1])
         if score > best_score:
             best_score, best, checks_since_best = score, _snapshot(model), 0
-        elif iteration > RESIDUAL_END * options.max_iter:
+        elif options.warm or iteration > RESIDUAL_END * options.max_iter:
             checks_since_best += 1
             if checks_since_best >= options.patience and validation:
                 break

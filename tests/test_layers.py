@@ -18,7 +18,7 @@ LAYERS = [
     {"inference", "build", "kernel_choice", "solver_report"},
     {"training"},
     {"fitting"},
-    {"persistence", "answers"},
+    {"persistence", "answers", "parameters"},
     {"estimator"},
 ]
 APART = {"plotting": {"frames"}, "datasets": set(), "__init__": None}
@@ -26,9 +26,11 @@ APART = {"plotting": {"frames"}, "datasets": set(), "__init__": None}
 ROOMS = {
     "torchdiffeq": {"solve"},
     "pandas": {"frames", "estimator", "plotting", "datasets"},
-    "sklearn": {"estimator"},
+    "sklearn": {"estimator", "parameters"},
     "matplotlib": {"plotting"},
     "tqdm": {"fitting"},
+    "narwhals": {"frames"},
+    "pyarrow": {"frames"},
 }
 
 FILES = sorted(PACKAGE.rglob("*.py"))
