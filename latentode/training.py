@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from latentode.batches import batches_of_like_length
-from latentode.cuts import TASKS, random_contexts
+from latentode.cuts import TASKS, random_contexts, random_starts
 from latentode.elbo import elbo
 from latentode.inference import heldout_log_density
 from latentode.knots import next_spacing
@@ -140,6 +140,8 @@ def train(
 
     for iteration in range(1, options.max_iter + 1):
         target = data.batch(next(batches)).compact()
+        if model.encoder.origin == "first":  # at the last observation z0 stands anywhere already
+            target = target.restrict(random_starts(target, generator))
         context = target.restrict(random_contexts(target, options.task, generator)).to(device)
         target = target.to(device)
         progressed = 1.0 if options.warm else iteration / options.max_iter
