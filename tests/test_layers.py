@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).parents[1] / "latentode"
 # Lower layers first. A module may import from its own layer's other modules and from those before it.
 LAYERS = [
     {"_version", "_checks"},
-    {"series", "nn", "gru", "sampling", "cuts", "holdout"},
+    {"series", "nn", "gru", "sampling", "cuts", "holdout", "metrics", "baselines"},
     {"solve"},
     {"frames", "encoders", "dynamics", "likelihoods", "residual"},
     {"model"},
@@ -18,14 +18,14 @@ LAYERS = [
     {"inference", "build", "kernel_choice"},
     {"training"},
     {"fitting"},
-    {"persistence", "answers"},
+    {"persistence", "answers", "evaluation"},
     {"estimator"},
 ]
 APART = {"plotting": {"frames"}, "datasets": set(), "__init__": None}
 
 ROOMS = {
     "torchdiffeq": {"solve"},
-    "pandas": {"frames", "estimator", "plotting", "datasets"},
+    "pandas": {"frames", "evaluation", "estimator", "plotting", "datasets"},
     "sklearn": {"estimator"},
     "matplotlib": {"plotting"},
     "tqdm": {"fitting"},
