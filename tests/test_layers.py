@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).parents[1] / "latentode"
 # Lower layers first. A module may import from its own layer's other modules and from those before it.
 LAYERS = [
     {"_version", "_checks"},
-    {"series", "nn", "gru", "sampling", "cuts", "holdout", "batches", "knots"},
+    {"series", "nn", "gru", "sampling", "cuts", "holdout", "batches", "knots", "metrics", "baselines"},
     {"solve"},
     {"frames", "encoders", "dynamics", "likelihoods", "residual"},
     {"model"},
@@ -18,14 +18,14 @@ LAYERS = [
     {"inference", "build", "kernel_choice", "solver_report"},
     {"training"},
     {"fitting"},
-    {"persistence", "answers", "parameters"},
+    {"persistence", "answers", "parameters", "evaluation"},
     {"estimator"},
 ]
 APART = {"plotting": {"frames"}, "datasets": set(), "__init__": None}
 
 ROOMS = {
     "torchdiffeq": {"solve"},
-    "pandas": {"frames", "estimator", "plotting", "datasets"},
+    "pandas": {"frames", "evaluation", "estimator", "plotting", "datasets"},
     "sklearn": {"estimator", "parameters"},
     "matplotlib": {"plotting"},
     "tqdm": {"fitting"},
