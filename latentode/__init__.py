@@ -17,6 +17,7 @@ from latentode._version import __version__
 
 if TYPE_CHECKING:
     from latentode import datasets, plotting
+    from latentode.diagnosis import Diagnosis, diagnose
     from latentode.dynamics import MLPField
     from latentode.elbo import Bound, elbo
     from latentode.encoders import Encoder, GRUEncoder
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Bound",
+    "Diagnosis",
     "Encoder",
     "GRUEncoder",
     "GaussMarkov",
@@ -43,6 +45,7 @@ __all__ = [
     "TrainingOptions",
     "__version__",
     "datasets",
+    "diagnose",
     "elbo",
     "plotting",
     "train",
@@ -51,6 +54,7 @@ __all__ = [
 # Where each public name lives; None says that it is a module itself.
 _HOMES = {
     "Bound": "elbo",
+    "Diagnosis": "diagnosis",
     "Encoder": "encoders",
     "GRUEncoder": "encoders",
     "GaussMarkov": "residual",
@@ -63,6 +67,7 @@ _HOMES = {
     "Solver": "solve",
     "TrainingOptions": "training",
     "datasets": None,
+    "diagnose": "diagnosis",
     "elbo": "elbo",
     "plotting": None,
     "train": "training",

@@ -21,11 +21,11 @@ LAYERS = [
     {"persistence", "answers"},
     {"estimator"},
 ]
-APART = {"plotting": {"frames"}, "datasets": set(), "__init__": None}
+APART = {"plotting": {"frames"}, "diagnosis": {"frames"}, "datasets": set(), "__init__": None}
 
 ROOMS = {
     "torchdiffeq": {"solve"},
-    "pandas": {"frames", "estimator", "plotting", "datasets"},
+    "pandas": {"frames", "estimator", "plotting", "datasets", "diagnosis"},
     "sklearn": {"estimator"},
     "matplotlib": {"plotting"},
     "tqdm": {"fitting"},
