@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from latentode._checks import check_choice, check_device, check_levels, check_number, check_units
 from latentode.answers import Answers
-from latentode.cuts import TASKS, split_contexts
+from latentode.cuts import split_contexts
 from latentode.fitting import Fitted, FittingProblem, fit_model
 from latentode.frames import (
     SAMPLE,
@@ -25,6 +25,7 @@ from latentode.frames import (
     SeriesTable,
     answer,
     answer_rows,
+    answers_in_kind,
     ask_ahead,
     ask_rows,
     ask_times,
@@ -32,9 +33,12 @@ from latentode.frames import (
     read_asked,
     read_frame,
 )
+from latentode.knots import START_SPACING
+from latentode.parameters import CONSTRAINTS, check_no_flags
 from latentode.persistence import load_fitted, save_fitted
 from latentode.residual import KERNELS
 from latentode.solve import Solver
+from latentode.solver_report import SolverReport
 
 __all__ = ["LatentODE"]
 
@@ -75,7 +79,7 @@ class LatentODE(BaseEstimator):
         method, engine, gradient, rtol, atol: the ODE solver, see `Solver`. An adaptive method shares its
             steps in a batch, so that companions change an answer within the tolerance.
         knot_spacing: distance of the solver's knots in model time (the usual span of a series is 1);
-            None starts at 1/16 and follows `tolerance` during training.
+            None starts at 1/8 and follows `tolerance` during training.
         tolerance: relative error of the trajectories that the knot spacing has to keep.
         max_iter: optimiser steps at most.
         batch_size, learning_rate: None chooses by the data's and the model's size.
@@ -89,7 +93,11 @@ class LatentODE(BaseEstimator):
         n_samples: samples of z0 behind predictions and bands.
         dtype: "float32" or "float64".
         device: where torch computes, e.g. "cpu" or "cuda".
-        random_state: an int makes a fit repeat bit for bit on one machine.
+        random_state: an int makes a fit repeat bit for bit on one machine; None draws a new seed for
+            each fit from the operating system, so that NumPy's and torch's global states stay as they are.
+        warm_start: True lets `fit` go on from the weights of the fit before, in its scaling and with its
+            kernels, at full weight of KL and residual process; columns, kind of time and networks must be
+            the same. False starts anew.
         verbose: 1 shows a progress bar with the ELBO and the validation score.
 
     Attributes:
@@ -100,6 +108,8 @@ class LatentODE(BaseEstimator):
         n_iter_: optimiser steps taken.
         residual_: kernel of each channel's residual process, None without.
         value_cols_, n_features_in_, feature_names_in_: the channels.
+        solver_report_: the solver's knots, steps, evaluations of the field, and its error beside a tight
+            reference, as it is set now; printed it reads well.
         scaling_: what one unit of each channel and of time is, from training data only.
 
     Source: Chen et al. 2018, "Neural Ordinary Differential Equations"; Rubanova et al. 2019, "Latent
@@ -113,6 +123,8 @@ class LatentODE(BaseEstimator):
         >>> model.fit(observed).predict(observed, times=[0.0, 0.5], level=90).columns[2:6].tolist()
         ['position', 'velocity', 'position-lo-90', 'position-hi-90']
     """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = CONSTRAINTS
 
     def __init__(
         self,
@@ -146,6 +158,7 @@ class LatentODE(BaseEstimator):
         dtype: str = "float32",
         device: str = "cpu",
         random_state: int | np.random.RandomState | None = None,
+        warm_start: bool = False,
         verbose: int = 0,
     ) -> None:
         self.id_col = id_col
@@ -177,10 +190,12 @@ class LatentODE(BaseEstimator):
         self.dtype = dtype
         self.device = device
         self.random_state = random_state
+        self.warm_start = warm_start
         self.verbose = verbose
 
     # ------------------------------------------------------------------ fitting
 
+    @answers_in_kind
     def fit(self, X: Any, y: Any = None) -> LatentODE:  # noqa: ARG002 - y is scikit-learn's convention
         """Fits the model to a frame of series; a failed fit leaves an earlier one as it was.
 
@@ -189,20 +204,28 @@ class LatentODE(BaseEstimator):
             FloatingPointError: where the loss stays non-finite after repeated recoveries.
         """
         self._check_parameters()
-        table = read_frame(X, id_col=self.id_col, time_col=self.time_col, value_cols=self.value_cols)
+        start = self.fitted_ if self.warm_start and hasattr(self, "fitted_") else None
+        table = read_frame(
+            X,
+            id_col=self.id_col,
+            time_col=self.time_col,
+            value_cols=self.value_cols,
+            like=None if start is None else start.clock,
+        )
         _check_observed(table)
         problem = FittingProblem(
             table=table,
             task=self.task,
             origin=self.origin,
             residual=self._kernels(len(table.roles.value_cols)),
-            solver=self._solver(self.knot_spacing or 1 / 16),
+            solver=self._solver(self.knot_spacing or START_SPACING),
             fixed_spacing=self.knot_spacing is not None,
             validation_fraction=self.validation_fraction,
             dtype=getattr(torch, self.dtype),
             device=self.device,
             seed=_seed(self.random_state),
             verbose=self.verbose,
+            start=start,
         )
         fitted = fit_model(
             problem,
@@ -240,25 +263,12 @@ class LatentODE(BaseEstimator):
             self.feature_names_in_ = np.array(roles.value_cols, dtype=object)
 
     def _check_parameters(self) -> None:
-        check_choice("task", self.task, TASKS)
-        check_choice("origin", self.origin, ("first", "last"))
-        check_choice("likelihood", self.likelihood, ("gaussian",))
-        check_choice("dtype", self.dtype, ("float32", "float64"))
-        for name in ("latent_dim", "encoder_units", "batch_size"):
-            check_number(name, getattr(self, name), integer=True, optional=True)
-        for name in ("max_iter", "patience", "n_samples"):
-            check_number(name, getattr(self, name), integer=True)
-        for name in ("learning_rate", "knot_spacing", "rtol", "atol"):
-            check_number(name, getattr(self, name), optional=True)
-        check_number("tolerance", self.tolerance)
-        check_number("kl_weight", self.kl_weight, zero=True)
-        check_number("context_weight", self.context_weight, zero=True, optional=True, most=1.0)
-        check_number("validation_fraction", self.validation_fraction, zero=True, below=1.0)
+        check_no_flags(self.get_params(deep=False))
+        self._validate_params()
         check_units("field_units", self.field_units)
         check_units("decoder_units", self.decoder_units)
-        check_number("verbose", self.verbose, integer=True, zero=True)
         check_device(self.device)
-        self._solver(self.knot_spacing or 1 / 16)
+        self._solver(self.knot_spacing or START_SPACING)
 
     def _solver(self, spacing: float) -> Solver:
         return Solver(
@@ -275,6 +285,10 @@ class LatentODE(BaseEstimator):
             return None
         if isinstance(self.residual, str) and self.residual == "auto":
             return "auto"
+        if not isinstance(self.residual, (str, Sequence, np.ndarray)):
+            raise TypeError(
+                f"residual must be a kernel's name, a list of them, 'auto' or None; got {self.residual!r}"
+            )
         kernels = [self.residual] * n_channels if isinstance(self.residual, str) else list(self.residual)
         if len(kernels) != n_channels:
             raise ValueError(
@@ -321,8 +335,15 @@ class LatentODE(BaseEstimator):
         self.module_.solver = replace(self.module_.solver, **changed, rtol=rtol, atol=atol)
         return self
 
+    @property
+    def solver_report_(self) -> SolverReport:
+        """What the solver, as it is set now, costs and how much it errs on some of the training series."""
+        check_is_fitted(self, "module_")
+        return self.fitted_.solver_report()
+
     # ------------------------------------------------------------------ answers
 
+    @answers_in_kind
     def predict(
         self,
         X: Any,
@@ -360,6 +381,7 @@ class LatentODE(BaseEstimator):
             return np.column_stack(list(columns.values())).astype(dtype)
         return self._answer(table, questions, columns)
 
+    @answers_in_kind
     def forecast(
         self,
         X: Any,
@@ -381,6 +403,7 @@ class LatentODE(BaseEstimator):
         questions = ask_ahead(table, horizon, steps)
         return self._answer(table, questions, self._predict(table, questions, level, n_samples, point))
 
+    @answers_in_kind
     def sample(
         self,
         X: Any,
@@ -450,6 +473,7 @@ class LatentODE(BaseEstimator):
             {},
         )
 
+    @answers_in_kind
     def impute(self, X: Any) -> Any:
         """X with its NaN among the channels filled by the posterior mean; observed values stay."""
         predicted = self.predict(X)
@@ -466,6 +490,7 @@ class LatentODE(BaseEstimator):
                 filled[name] = column.where(~missing, predicted[name])
         return filled
 
+    @answers_in_kind
     def encode(self, X: Any) -> pd.DataFrame:
         """Mean and standard deviation of q(z0 | series): one row per series, columns z0_1.. and z0_1_std.."""
         check_is_fitted(self, "module_")
@@ -476,6 +501,7 @@ class LatentODE(BaseEstimator):
         index = table.ids if table.roles.is_single else table.ids.rename(table.roles.id_name)
         return pd.DataFrame(values, index=index, columns=columns)
 
+    @answers_in_kind
     def latent(self, X: Any, times: Any = None) -> pd.DataFrame:
         """z(t) along the orbit through the posterior mean of z0: columns z_1.. in place of the channels.
 
@@ -523,6 +549,7 @@ class LatentODE(BaseEstimator):
             )
         return self._answers.velocity(states)
 
+    @answers_in_kind
     def score(self, X: Any, y: Any = None) -> float:  # noqa: ARG002 - y is scikit-learn's convention
         """Mean log predictive density of withheld points, in nats per value; higher is better.
 
@@ -538,6 +565,7 @@ class LatentODE(BaseEstimator):
         density, hidden = self._answers.log_density(table, lambda batch: split_contexts(batch, self.task))
         return float(density[hidden].mean())
 
+    @answers_in_kind
     def score_samples(self, X: Any) -> pd.DataFrame:
         """Log predictive density of each observation given the series' other rows, row by row.
 
@@ -674,7 +702,9 @@ def _latent_names(latent_dim: int) -> list[str]:
 
 
 def _seed(random_state: Any) -> int:
-    """A number from what scikit-learn takes as random_state."""
+    """A number from what scikit-learn takes as random_state; None leaves the global states alone."""
+    if random_state is None:
+        return int(np.random.SeedSequence().generate_state(1)[0])
     state = check_random_state(random_state)
     if isinstance(random_state, (int, np.integer)):
         return int(random_state)

@@ -54,11 +54,14 @@ def save_fitted(path: str | os.PathLike[str], parameters: Mapping[str, Any], fit
         "solver": asdict(fitted.model.solver),
         "dtype": str(fitted.dtype).removeprefix("torch."),
         "time_unit": fitted.scaling.time_unit,
+        "span": fitted.span,
+        "tolerance": fitted.tolerance,
         "history": [asdict(record) for record in fitted.history],
     }
     tensors = {f"module.{name}": tensor for name, tensor in fitted.model.state_dict().items()}
     tensors["scaling.center"] = torch.from_numpy(fitted.scaling.center)
     tensors["scaling.spread"] = torch.from_numpy(fitted.scaling.spread)
+    tensors["probe"] = fitted.probe
     write_model_file(path, description, tensors)
 
 
@@ -80,6 +83,9 @@ def load_fitted(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Fitted]:
         roles=Roles(**_tuples(description["roles"])),
         clock=Instants.none(**description["clock"]),
         history=[Record(**record) for record in description["history"]],
+        probe=tensors["probe"],
+        span=description["span"],
+        tolerance=description["tolerance"],
     )
     return description["parameters"], fitted
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
+from latentode.batches import batches_of_like_length
 from latentode.cuts import TASKS, random_contexts
 from latentode.elbo import elbo
 from latentode.inference import heldout_log_density
+from latentode.knots import next_spacing
 from latentode.model import LatentODEModel
 from latentode.series import SeriesBatch, SeriesCollection
-from latentode.solve import step_doubling_error
+from latentode.solve import check_field, step_doubling_error, uses_fused
 
 __all__ = ["Record", "TrainingOptions", "train"]
 
@@ -47,6 +49,8 @@ class TrainingOptions:
             where the residual process has taken over.
         tolerance: relative error of the trajectories that the knot spacing has to keep.
         fixed_spacing: keeps the knot spacing that the model came with, whatever its error.
+        warm: trains a model on that is trained already: KL and residual process are at full weight from
+            the first step, and no weights are kept that validate worse than those it came with.
 
     Raises:
         ValueError: for sizes that are not positive, or an unknown task.
@@ -66,10 +70,11 @@ class TrainingOptions:
     patience: int = 10
     tolerance: float = 3e-4
     fixed_spacing: bool = False
+    warm: bool = False
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
-            if name in ("task", "fixed_spacing"):
+            if name in ("task", "fixed_spacing", "warm"):
                 continue
             if not value > 0 and not (name in ("weight_decay", "kl_weight", "context_weight") and value == 0):
                 raise ValueError(f"{name} must be positive; got {value}")
@@ -113,18 +118,22 @@ def train(
         progress: called at every check with the newest record.
 
     Raises:
-        ValueError: where no series has an observation.
+        ValueError: where no series has an observation, or for a field that `check_field` refuses.
         FloatingPointError: where the loss stays non-finite after repeated recoveries.
     """
     if not len(data) or not bool(data.mask.any()):
         raise ValueError("there is nothing to train on: no series has an observation")
     model.to(device).train()
+    _check_field(model, device)
     validation = [(c.to(device), t.to(device)) for c, t in validation or []]
     optimiser = _optimiser(model, options)
-    batches = _batches(len(data), options.batch_size, generator)
+    batches = batches_of_like_length(data.observed_lengths, options.batch_size, generator)
+    usual = options.batch_size * float(data.mask.sum()) / len(data)
     check_every = max(1, options.max_iter // options.n_checks)
     history: list[Record] = []
     best_score, best, checks_since_best = -math.inf, _snapshot(model), 0
+    if options.warm and validation:
+        best_score = _score(model, validation)
     good, recoveries, slowdown = best, 0, 1.0
     running = _Means()
     started = time.monotonic()
@@ -133,8 +142,9 @@ def train(
         target = data.batch(next(batches)).compact()
         context = target.restrict(random_contexts(target, options.task, generator)).to(device)
         target = target.to(device)
-        share = _ramp(iteration / options.max_iter, RESIDUAL_START, RESIDUAL_END)
-        kl_weight = options.kl_weight * _ramp(iteration / options.max_iter, 0.0, 0.2)
+        progressed = 1.0 if options.warm else iteration / options.max_iter
+        share = _ramp(progressed, RESIDUAL_START, RESIDUAL_END)
+        kl_weight = options.kl_weight * _ramp(progressed, 0.0, 0.2)
         rate = slowdown * _schedule(iteration, options)
         for group in optimiser.param_groups:
             group["lr"] = rate * group["multiple"]
@@ -149,7 +159,9 @@ def train(
             context_weight=options.context_weight,
         )
         n_observed = target.mask.sum().clamp(min=1)
-        loss = (kl_weight * bound.kl - bound.objective).sum() / n_observed
+        # Divided by what a usual batch observes, not by what this one does, every series weighs the same
+        # whatever the lengths of its companions.
+        loss = (kl_weight * bound.kl - bound.objective).sum() / usual
         optimiser.zero_grad()
         loss.backward()
         norms = [
@@ -195,7 +207,7 @@ def train(
             progress(history[-1])
         if score > best_score:
             best_score, best, checks_since_best = score, _snapshot(model), 0
-        elif iteration > RESIDUAL_END * options.max_iter:
+        elif options.warm or iteration > RESIDUAL_END * options.max_iter:
             checks_since_best += 1
             if checks_since_best >= options.patience and validation:
                 break
@@ -204,6 +216,14 @@ def train(
         _restore(model, best)
     model.eval()
     return history
+
+
+def _check_field(model: LatentODEModel, device: torch.device | str) -> None:
+    """At states from the prior, by a generator of its own so that it changes no draw of the training."""
+    z = torch.randn(8, model.encoder.latent_dim, generator=torch.Generator().manual_seed(0))
+    like = next(model.parameters())
+    continuous = model.solver.gradient == "adjoint" and not uses_fused(model.field, model.solver)
+    check_field(model.field, z.to(device, like.dtype), adjoint=continuous)
 
 
 def _score(model: LatentODEModel, validation: list[tuple[SeriesBatch, SeriesBatch]]) -> float:
@@ -217,10 +237,7 @@ def _score(model: LatentODEModel, validation: list[tuple[SeriesBatch, SeriesBatc
 def _adapt_spacing(
     model: LatentODEModel, context: SeriesBatch, target: SeriesBatch, options: TrainingOptions
 ) -> float:
-    """Halves the knot spacing where the solver's error passes the tolerance; returns the error.
-
-    It is doubled only where fourth order promises a wide margin, so that it does not flutter.
-    """
+    """Moves the knot spacing towards what the tolerance needs; returns the solver's error as it was."""
     if model.solver.is_adaptive:
         return math.nan
     with torch.no_grad():
@@ -228,12 +245,11 @@ def _adapt_spacing(
         first, last = torch.aminmax(target.shift(model.reference(context)).times)
     earliest, latest = min(0.0, float(first)), max(model.solver.spacing, float(last))
     error = step_doubling_error(model.field, z0, earliest, latest, model.solver)
-    if options.fixed_spacing:
-        return error
-    if error > options.tolerance and (latest - earliest) / model.solver.spacing < 1000:
-        model.solver = replace(model.solver, spacing=model.solver.spacing / 2)
-    elif error < options.tolerance / 100 and model.solver.spacing < 1 / 8:
-        model.solver = replace(model.solver, spacing=model.solver.spacing * 2)
+    if not options.fixed_spacing:
+        spacing = next_spacing(
+            model.solver.spacing, error, tolerance=options.tolerance, span=latest - earliest
+        )
+        model.solver = replace(model.solver, spacing=spacing)
     return error
 
 
@@ -264,16 +280,6 @@ def _schedule(iteration: int, options: TrainingOptions) -> float:
         return options.learning_rate * fraction / 0.05
     decay = 0.5 * (1 + math.cos(math.pi * (fraction - 0.05) / 0.95))
     return options.learning_rate * (0.01 + 0.99 * decay)
-
-
-def _batches(n_series: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Endless batches from one shuffled pass over the series after another."""
-    waiting = torch.empty(0, dtype=torch.int64)
-    while True:
-        while len(waiting) < batch_size:
-            waiting = torch.cat([waiting, torch.randperm(n_series, generator=generator)])
-        yield waiting[:batch_size]
-        waiting = waiting[batch_size:]
 
 
 Snapshot = tuple[dict[str, Tensor], object]

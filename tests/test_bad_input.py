@@ -24,8 +24,8 @@ def at(row, column, value):
 
 
 FRAMES = {
-    "no frame": (None, TypeError, "expected a pandas DataFrame; got NoneType"),
-    "a dict": ({"a": [1]}, TypeError, "expected a pandas DataFrame; got dict"),
+    "no frame": (None, TypeError, "expected a pandas DataFrame, .* got NoneType"),
+    "a dict": ({"a": [1]}, TypeError, "expected a pandas DataFrame, .* got dict"),
     "empty": (FRAME.iloc[:0], ValueError, "the frame is empty"),
     "no id column": (FRAME.drop(columns="patient"), ValueError, "id_col='patient' is neither a column"),
     "no time column": (FRAME.drop(columns="hours"), ValueError, "time_col='hours' is neither a column"),
@@ -145,54 +145,70 @@ def test_roles_that_do_not_fit(name):
         LatentODE(**roles, max_iter=1).fit(frame)
 
 
+COUNT = r"must be an int in the range \[1, inf\)"
 PARAMETERS = [
-    ({"latent_dim": 0}, ValueError, "latent_dim must be a positive integer or None; got 0"),
-    ({"latent_dim": 2.5}, TypeError, "latent_dim must be a positive integer or None; got 2.5"),
-    ({"encoder_units": -1}, ValueError, "encoder_units must be a positive integer"),
+    ({"latent_dim": 0}, ValueError, f"'latent_dim' parameter of LatentODE {COUNT} or None. Got 0"),
+    ({"latent_dim": 2.5}, TypeError, f"'latent_dim' parameter of LatentODE {COUNT} or None. Got 2.5"),
+    ({"encoder_units": -1}, ValueError, f"'encoder_units' .* {COUNT}"),
+    ({"encoder_units": (64,)}, TypeError, rf"'encoder_units' .* {COUNT} or None. Got \(64,\)"),
     ({"field_units": 64}, TypeError, "field_units must be a list of layer widths"),
     ({"field_units": (64, 0)}, ValueError, "each width in field_units must be a positive integer; got 0"),
+    (
+        {"field_units": (64, None)},
+        TypeError,
+        "each width in field_units must be a positive integer; got None",
+    ),
     ({"decoder_units": "wide"}, TypeError, "decoder_units must be a list of layer widths"),
-    ({"max_iter": 0}, ValueError, "max_iter must be a positive integer; got 0"),
-    ({"max_iter": True}, TypeError, "max_iter must be a positive integer; got True"),
-    ({"batch_size": -3}, ValueError, "batch_size must be a positive integer"),
-    ({"learning_rate": 0.0}, ValueError, "learning_rate must be a positive number or None; got 0.0"),
-    ({"learning_rate": np.nan}, ValueError, "learning_rate must be a positive number"),
-    ({"kl_weight": -1.0}, ValueError, "kl_weight must be a number of 0 or more; got -1.0"),
-    ({"validation_fraction": 1.0}, ValueError, "validation_fraction must be .* below 1; got 1.0"),
-    (
-        {"context_weight": 1.5},
-        ValueError,
-        "context_weight must be a number of 0 or more up to 1 or None; got",
-    ),
+    ({"max_iter": 0}, ValueError, f"'max_iter' parameter of LatentODE {COUNT}. Got 0"),
+    ({"max_iter": 1e3}, TypeError, f"'max_iter' .* {COUNT}. Got 1000.0"),
+    ({"max_iter": True}, TypeError, "'max_iter' parameter of LatentODE must be a number or a name; got True"),
+    ({"kl_weight": False}, TypeError, "'kl_weight' parameter of LatentODE must be a number or a name"),
+    ({"batch_size": -3}, ValueError, f"'batch_size' .* {COUNT} or None. Got -3"),
+    ({"learning_rate": 0.0}, ValueError, r"'learning_rate' .* in the range \(0.0, inf\) or None. Got 0.0"),
+    ({"learning_rate": np.nan}, ValueError, r"'learning_rate' .* in the range \(0.0, inf\) or None. Got nan"),
+    ({"learning_rate": "fast"}, TypeError, "'learning_rate' .* must be a float .* Got 'fast'"),
+    ({"kl_weight": -1.0}, ValueError, r"'kl_weight' .* in the range \[0.0, inf\). Got -1.0"),
+    ({"kl_weight": np.inf}, ValueError, r"'kl_weight' .* in the range \[0.0, inf\). Got inf"),
+    ({"validation_fraction": 1.0}, ValueError, r"'validation_fraction' .* \[0.0, 1.0\). Got 1.0"),
+    ({"context_weight": 1.5}, ValueError, r"'context_weight' .* \[0.0, 1.0\] or None. Got 1.5"),
     ({"residual": ["auto", "ou", "ou"]}, ValueError, "residual='auto' is for all channels at once"),
+    ({"residual": 3}, TypeError, "residual must be a kernel's name, a list of them, 'auto' or None; got 3"),
     ({"device": "gpu"}, ValueError, "device='gpu' can't be used"),
-    ({"verbose": "yes"}, TypeError, "verbose must be an integer of 0 or more"),
-    ({"tolerance": 0}, ValueError, "tolerance must be a positive number"),
-    ({"knot_spacing": -0.1}, ValueError, "knot_spacing must be a positive number or None"),
-    ({"patience": 0}, ValueError, "patience must be a positive integer"),
-    ({"n_samples": 0}, ValueError, "n_samples must be a positive integer"),
-    (
-        {"task": "forecast"},
-        ValueError,
-        "task must be one of 'both', 'interpolate', 'extrapolate'; got 'forecast'",
-    ),
-    ({"origin": "middle"}, ValueError, "origin must be one of 'first', 'last'; got 'middle'"),
-    ({"likelihood": "cauchy"}, ValueError, "likelihood must be one of 'gaussian'; got 'cauchy'"),
+    ({"device": 1.5}, ValueError, "device=1.5 can't be used"),
+    ({"verbose": "yes"}, TypeError, "'verbose' parameter of LatentODE must be .* Got 'yes'"),
+    ({"tolerance": 0}, ValueError, r"'tolerance' .* \(0.0, inf\). Got 0"),
+    ({"knot_spacing": -0.1}, ValueError, r"'knot_spacing' .* \(0.0, inf\) or None. Got -0.1"),
+    ({"patience": 0}, ValueError, f"'patience' .* {COUNT}. Got 0"),
+    ({"n_samples": 0}, ValueError, f"'n_samples' .* {COUNT}. Got 0"),
+    ({"task": "forecast"}, ValueError, "'task' .* must be a str among .*'interpolate'.* Got 'forecast'"),
+    ({"task": None}, TypeError, "'task' .* must be a str among .* Got None"),
+    ({"origin": "middle"}, ValueError, "'origin' .* must be a str among .* Got 'middle'"),
+    ({"likelihood": "cauchy"}, ValueError, "'likelihood' .* must be a str among .*'gaussian'.* Got 'cauchy'"),
     ({"residual": "rbf"}, ValueError, "residual must be one of .*; got 'rbf'"),
     ({"residual": ["ou", "ou"]}, ValueError, "residual names 2 kernels for 3 channels"),
     ({"method": "rk5"}, ValueError, "unknown solver method 'rk5'; choose one of euler"),
     ({"engine": "jax"}, ValueError, "unknown engine 'jax'"),
+    ({"engine": "fused", "method": "dopri5"}, ValueError, "engine='fused' takes fixed steps"),
+    ({"engine": "fused", "gradient": "backprop"}, ValueError, "engine='fused' has its own exact gradient"),
+    ({"engine": "torchdiffeq", "method": "tsit5"}, ValueError, "torchdiffeq has no 'tsit5'"),
     ({"gradient": "exact"}, ValueError, "unknown gradient 'exact'"),
     ({"rtol": 1e-3}, ValueError, "rtol is for the adaptive methods"),
-    ({"dtype": "float16"}, ValueError, "dtype must be one of 'float32', 'float64'; got 'float16'"),
-    ({"random_state": "lucky"}, ValueError, "lucky"),
+    ({"method": "dopri5", "atol": -1.0}, ValueError, r"'atol' .* \(0.0, inf\) or None. Got -1.0"),
+    ({"dtype": "float16"}, ValueError, "'dtype' .* must be a str among .* Got 'float16'"),
+    ({"random_state": "lucky"}, ValueError, "'random_state' .* or None. Got 'lucky'"),
+    ({"random_state": -1}, ValueError, r"'random_state' .* \[0, 4294967295\].* Got -1"),
+    ({"random_state": 2**32}, ValueError, r"'random_state' .* Got 4294967296"),
+    ({"random_state": np.random.default_rng(0)}, TypeError, "'random_state' .* Got Generator"),
+    ({"warm_start": "maybe"}, TypeError, "'warm_start' .* must be an instance of 'bool'.* Got 'maybe'"),
+    ({"id_col": ["patient"]}, TypeError, r"id_col must be the name of one column; got \['patient'\]"),
+    ({"time_col": {"hours"}}, TypeError, r"time_col must be the name of one column; got \{'hours'\}"),
 ]
 
 
 @pytest.mark.parametrize(("settings", "error", "message"), PARAMETERS, ids=lambda value: str(value)[:40])
 def test_parameters_out_of_range(settings, error, message):
     with pytest.raises(error, match=message):
-        LatentODE("patient", "hours", **settings).fit(FRAME)
+        LatentODE(**({"id_col": "patient", "time_col": "hours"} | settings)).fit(FRAME)
 
 
 QUESTIONS = {

@@ -10,15 +10,15 @@ PACKAGE = Path(__file__).parents[1] / "latentode"
 # Lower layers first. A module may import from its own layer's other modules and from those before it.
 LAYERS = [
     {"_version", "_checks"},
-    {"series", "nn", "gru", "sampling", "cuts", "holdout"},
+    {"series", "nn", "gru", "sampling", "cuts", "holdout", "batches", "knots"},
     {"solve"},
     {"frames", "encoders", "dynamics", "likelihoods", "residual"},
     {"model"},
     {"elbo"},
-    {"inference", "build", "kernel_choice"},
+    {"inference", "build", "kernel_choice", "solver_report"},
     {"training"},
     {"fitting"},
-    {"persistence", "answers"},
+    {"persistence", "answers", "parameters"},
     {"estimator"},
 ]
 # Beside the layers: what each may import of the package. The command line stands above them all.
@@ -35,9 +35,11 @@ APART = {
 ROOMS = {
     "torchdiffeq": {"solve"},
     "pandas": {"frames", "estimator", "plotting", "datasets", "diagnosis", "cli", "demo"},
-    "sklearn": {"estimator", "demo"},
+    "sklearn": {"estimator", "parameters", "demo"},
     "matplotlib": {"plotting", "cli"},
     "tqdm": {"fitting"},
+    "narwhals": {"frames"},
+    "pyarrow": {"frames"},
 }
 
 FILES = sorted(PACKAGE.rglob("*.py"))

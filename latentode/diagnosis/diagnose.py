@@ -12,7 +12,7 @@ import pandas as pd
 from latentode.diagnosis.channels import look_at_channel, look_for_static
 from latentode.diagnosis.clocks import find_id_column, look_at_clock, look_at_ids, say_length, where_in
 from latentode.diagnosis.report import Diagnosis, Finding
-from latentode.frames import SeriesTable
+from latentode.frames import SeriesTable, to_pandas
 from latentode.frames.lenient import read_leniently
 from latentode.frames.table import shown
 
@@ -47,6 +47,7 @@ def diagnose(
         >>> report.fits, report.suggested["task"]
         (True, 'interpolate')
     """
+    df = to_pandas(df)
     table, refused = read_leniently(df, id_col=id_col, time_col=time_col, value_cols=value_cols)
     findings = [Finding("refused", "frame", message) for message in refused]
     if table is None:

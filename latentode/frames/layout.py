@@ -16,7 +16,12 @@ SAMPLE = "sample"
 
 
 def float_dtype(dtype: Any) -> Any:
-    """The dtype in which a prediction of a column of this dtype is given: its own, if that is a float's."""
+    """The dtype in which a prediction of a column of this dtype is given: its own, if that is a float's.
+
+    Predictions are never sparse, and half precision would round them.
+    """
+    if isinstance(dtype, pd.SparseDtype):
+        return float_dtype(dtype.subtype)
     if isinstance(dtype, pd.ArrowDtype):
         return dtype if pd.api.types.is_float_dtype(dtype) else "double[pyarrow]"
     if pd.api.types.is_extension_array_dtype(dtype):

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from latentode.frames.clock import Instants, read_times
+from latentode.frames.clock import Instants, as_index, read_times
+from latentode.frames.libraries import to_pandas
 from latentode.series import SeriesCollection
 
 __all__ = ["Roles", "SeriesTable", "read_frame", "read_keys", "shown"]
@@ -52,12 +53,12 @@ class Roles:
             return None
         if self.id_level is not None:
             return frame.index.get_level_values(self.id_level)
-        return pd.Index(frame[self.id_name])
+        return as_index(frame[self.id_name])
 
     def time_of(self, frame: pd.DataFrame) -> pd.Index:
         if self.time_level is not None:
             return frame.index.get_level_values(self.time_level)
-        return pd.Index(frame[self.time_name])
+        return as_index(frame[self.time_name])
 
     def describe_time(self) -> str:
         if self.time_level is None:
@@ -196,26 +197,47 @@ def read_keys(
 
 
 def _as_frame(data: Any) -> tuple[pd.DataFrame, bool]:
+    data = to_pandas(data)
     if isinstance(data, pd.DataFrame):
         frame, from_array = data, False
     elif isinstance(data, pd.Series):
         frame, from_array = data.to_frame("value" if data.name is None else data.name), False
-    elif isinstance(data, (np.ndarray, list)):
-        array = np.asarray(data)
-        if array.ndim != 2:
-            raise ValueError(
-                f"an array must have two dimensions, a row for each time and a column for each channel; "
-                f"got {array.ndim}. Reshape your data: x.reshape(-1, 1) makes one channel of a 1-D array"
-            )
-        frame, from_array = pd.DataFrame(array), True
+    elif hasattr(data, "toarray"):
+        raise TypeError(
+            "sparse data can't be read, as 0 and 'not observed' are one in them; make an array of them with "
+            ".toarray(), with NaN where nothing was observed"
+        )
+    elif isinstance(data, list) or hasattr(data, "__array__"):
+        frame, from_array = pd.DataFrame(_as_array(data)), True
     else:
-        raise TypeError(f"expected a pandas DataFrame; got {type(data).__name__}")
+        raise TypeError(f"expected a pandas DataFrame, one of polars or an array; got {type(data).__name__}")
     if not frame.columns.is_unique:
         twice = frame.columns[frame.columns.duplicated()][0]
         raise ValueError(f"two columns are called {twice!r}; column names must be unique")
     if len(frame) == 0:
         raise ValueError("the frame is empty: it has no rows")
     return frame, from_array
+
+
+def _as_array(data: Any) -> np.ndarray:
+    """Two dimensions of numbers; the messages hold the words that scikit-learn's checks look for."""
+    try:
+        array = np.asarray(data)
+    except (ValueError, TypeError, RuntimeError) as failure:
+        raise ValueError(f"the data don't make a table of a row for each time: {failure}") from failure
+    if array.ndim != 2:
+        raise ValueError(
+            f"an array must have two dimensions, a row for each time and a column for each channel; "
+            f"got {array.ndim}. Reshape your data: x.reshape(-1, 1) makes one channel of a 1-D array"
+        )
+    if array.shape[1] == 0:
+        raise ValueError(f"found 0 feature(s) (shape={array.shape}) while a minimum of 1 is required.")
+    if array.dtype == object:
+        try:
+            return array.astype(np.float64)
+        except (TypeError, ValueError) as failure:
+            raise type(failure)(f"the array holds more than numbers: {failure}") from failure
+    return array
 
 
 def _find_roles(
@@ -226,6 +248,9 @@ def _find_roles(
     *,
     from_array: bool,
 ) -> Roles:
+    for role, name in (("id_col", id_col), ("time_col", time_col)):
+        if not isinstance(name, Hashable):
+            raise TypeError(f"{role} must be the name of one column; got {name!r}")
     levels = list(frame.index.names)
     is_multi = isinstance(frame.index, pd.MultiIndex)
     if is_multi and frame.index.nlevels != 2 and (id_col is None or time_col is None):

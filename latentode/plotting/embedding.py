@@ -7,6 +7,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 
+from latentode.frames import to_pandas
 from latentode.plotting.hues import Hues, of_series
 from latentode.plotting.palette import model_colour
 from latentode.plotting.panels import marker_size
@@ -34,6 +35,7 @@ def plot_embedding(model: Any, df: Any, *, color: Any = None, dims: Any = None, 
     Raises:
         ValueError: for a column that changes within a series, or coordinates that don't exist.
     """
+    df = to_pandas(df)
     table = read_for(model, df)
     encoded = model.encode(df)
     names = [name for name in encoded.columns if not str(name).endswith("_std")]

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgba
 
-from latentode.frames import SeriesTable, read_frame
+from latentode.frames import SeriesTable, read_frame, to_pandas
 from latentode.plotting.hues import Hues, of_series
 from latentode.plotting.palette import ink
 from latentode.plotting.panels import choose
@@ -61,6 +61,7 @@ def plot_latent(
     Raises:
         ValueError: for unknown series or coordinates, or a column that changes within a series.
     """
+    df = to_pandas(df)
     table = read_for(model, df)
     if table.roles.is_single and series is not None:
         raise ValueError(f"the data are a single series without an id; leave out series={series!r}")

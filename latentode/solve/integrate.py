@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from latentode.nn import MLP
 from latentode.solve.fused import fused_solve
+from latentode.solve.rails import check_field
 from latentode.solve.solver import FUSED_METHODS, Solver
 
 __all__ = ["Field", "integrate", "uses_fused"]
@@ -58,7 +59,7 @@ def integrate(
 
     Raises:
         RuntimeError: where an adaptive method's step size underflows, as it does on a stiff field.
-        ValueError: where the field's output has another shape than z.
+        ValueError: for a field that `check_field` refuses.
     Source: Chen et al. 2018, "Neural Ordinary Differential Equations", section 2.
     """
     if uses_fused(field, solver):
@@ -78,6 +79,8 @@ def integrate(
             "method='tsit5' belongs to the fused engine, which needs the built-in MLPField and "
             "gradient='adjoint'; use method='dopri5' or 'rk4' here"
         )
+    if torch.is_grad_enabled() and len(z0):
+        check_field(field, z0[:1], adjoint=solver.gradient == "adjoint")
     knots = spacing * torch.arange(n_steps + 1, device=z0.device, dtype=z0.dtype)
     states = _solve_with_torchdiffeq(field, z0, knots, solver) if n_steps else z0.unsqueeze(0)
     if getattr(field, "autonomous", False):
