@@ -9,6 +9,7 @@ training loops of one's own. Whatever is named here is loaded when it is first u
 from __future__ import annotations
 
 import importlib
+import logging
 import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -72,6 +73,9 @@ _HOMES = {
     "plotting": None,
     "train": "training",
 }
+
+# What a fit has to say goes to the logger "latentode"; it is heard where the user's program listens.
+logging.getLogger("latentode").addHandler(logging.NullHandler())
 
 
 def __getattr__(name: str) -> Any:

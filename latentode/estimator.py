@@ -98,7 +98,8 @@ class LatentODE(BaseEstimator):
         warm_start: True lets `fit` go on from the weights of the fit before, in its scaling and with its
             kernels, at full weight of KL and residual process; columns, kind of time and networks must be
             the same. False starts anew.
-        verbose: 1 shows a progress bar with the ELBO and the validation score.
+        verbose: 1 shows a progress bar with the ELBO and the validation score. Whatever it is, the logger
+            "latentode" is told at level INFO of sizes and kernels chosen, and of how training ended.
 
     Attributes:
         module_: the fitted `LatentODEModel`.
