@@ -48,7 +48,6 @@ near = slice("1965-06", "1972-06")
 ax = plotting.plot_trajectories(
     model, known.loc[near], truth=weeks.loc[hidden].loc[near], horizon=0, level=90, n_samples=0
 )
-ax.plot(known.loc[near].index, known["co2"].interpolate("time").loc[near], color="0.6", lw=0.8, zorder=0.5)
 ax.set(ylabel="carbon dioxide, ppm", xlabel="")
 ax.figure.savefig(OUT / "co2_gaps.png", dpi=150)
 plt.close(ax.figure)
