@@ -60,7 +60,7 @@ for species in SPECIES:
 figure = plt.figure(figsize=(10.5, 4.4), layout="constrained")
 grid = figure.add_gridspec(2, 2, width_ratios=[1.2, 1])
 panels = np.array([[figure.add_subplot(grid[0, 0]), figure.add_subplot(grid[1, 0])]])
-first = int(clean["series"].iloc[0])
+first = clean.groupby("series")["prey"].max().idxmax()
 plotting.plot_trajectories(
     model, counted[test], series=[first], horizon=0, n_samples=0, truth=None, ax=panels
 )
