@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -46,6 +47,10 @@ def plot_embedding(model: Any, df: Any, *, color: Any = None, dims: Any = None, 
     if own:
         _, ax = plt.subplots(figsize=(5.4, 4.2), layout="constrained")
     x, y = plane.project(points).T
+    if hues is not None and hues.entries:  # the rare ones on top
+        _, kind, counts = np.unique(hues.colours, axis=0, return_inverse=True, return_counts=True)
+        order = np.argsort(-counts[kind.ravel()], kind="stable")
+        x, y, hues = x[order], y[order], replace(hues, colours=hues.colours[order])
     ax.scatter(
         x,
         y,
