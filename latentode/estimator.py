@@ -99,7 +99,8 @@ class LatentODE(BaseEstimator):
         warm_start: True lets `fit` go on from the weights of the fit before, in its scaling and with its
             kernels, at full weight of KL and residual process; columns, kind of time and networks must be
             the same. False starts anew.
-        verbose: 1 shows a progress bar with the ELBO and the validation score.
+        verbose: 1 shows a progress bar with the ELBO and the validation score. Whatever it is, the logger
+            "latentode" is told at level INFO of sizes and kernels chosen, and of how training ended.
 
     Attributes:
         module_: the fitted `LatentODEModel`.
@@ -503,6 +504,54 @@ class LatentODE(BaseEstimator):
         return pd.DataFrame(values, index=index, columns=columns)
 
     @answers_in_kind
+    def latent(self, X: Any, times: Any = None) -> pd.DataFrame:
+        """z(t) along the orbit through the posterior mean of z0: columns z_1.. in place of the channels.
+
+        Of a series of more than 256 observations each window that it is read through has an orbit of its own.
+
+        Args:
+            times: as in `predict`.
+        """
+        check_is_fitted(self, "module_")
+        table = self._read(X)
+        questions = ask_rows(table) if times is None else ask_times(table, times)
+        states = self._answers.latent(table, questions)
+        names = _latent_names(states.shape[1])
+        taken = [name for name in names if name in table.roles.key_columns]
+        if taken:
+            raise ValueError(f"a column is called {taken[0]!r}, as one of the answer's is; rename it first")
+        return _lay_out(table, questions, dict(zip(names, states.T, strict=True)), {})
+
+    def velocity(self, Z: Any) -> Any:
+        """The learned vector field dz/dt = f(z) at latent states, per unit of numeric times or per second.
+
+        Args:
+            Z: an array whose last axis holds the L coordinates, or a frame with columns z_1..z_L such as
+                `latent` answers with.
+
+        Returns:
+            An array of the shape of Z; of a frame, a frame with its index and columns z_1..z_L.
+
+        Raises:
+            ValueError: for states of another dimension than the model's.
+        """
+        check_is_fitted(self, "module_")
+        names = _latent_names(self.module_.encoder.latent_dim)
+        if isinstance(Z, pd.DataFrame):
+            missing = [name for name in names if name not in Z.columns]
+            if missing:
+                raise ValueError(f"Z lacks the columns {missing}; a frame of states has {names}")
+            found = self._answers.velocity(Z[names].to_numpy(dtype=np.float64))
+            return pd.DataFrame(found, index=Z.index, columns=names)
+        states = np.asarray(Z, dtype=np.float64)
+        if not states.ndim or states.shape[-1] != len(names):
+            raise ValueError(
+                f"Z has shape {states.shape}, but the last axis of states holds the model's {len(names)} "
+                "latent coordinates"
+            )
+        return self._answers.velocity(states)
+
+    @answers_in_kind
     def score(self, X: Any, y: Any = None) -> float:  # noqa: ARG002 - y is scikit-learn's convention
         """Mean log predictive density of withheld points, in nats per value; higher is better.
 
@@ -708,10 +757,18 @@ class LatentODE(BaseEstimator):
     def _answer(
         self, table: SeriesTable, questions: Questions, columns: Mapping[Hashable, np.ndarray]
     ) -> pd.DataFrame:
-        dtypes = self._dtypes(table, columns)
-        if questions.frame is not None:
-            return answer_rows(questions.frame, table.roles, columns, dtypes)
-        return answer(table.roles, questions.ids, questions.times, columns, dtypes)
+        return _lay_out(table, questions, columns, self._dtypes(table, columns))
+
+
+def _lay_out(
+    table: SeriesTable,
+    questions: Questions,
+    columns: Mapping[Hashable, np.ndarray],
+    dtypes: Mapping[Hashable, Any],
+) -> pd.DataFrame:
+    if questions.frame is not None:
+        return answer_rows(questions.frame, table.roles, columns, dtypes)
+    return answer(table.roles, questions.ids, questions.times, columns, dtypes)
 
 
 def _check_observed(table: SeriesTable) -> None:
@@ -722,6 +779,10 @@ def _check_observed(table: SeriesTable) -> None:
             f"column {name!r} has no observed value in the whole frame; drop it, or leave it out of "
             "value_cols"
         )
+
+
+def _latent_names(latent_dim: int) -> list[str]:
+    return [f"z_{number + 1}" for number in range(latent_dim)]
 
 
 def _seed(random_state: Any) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -25,6 +26,8 @@ from latentode.solver_report import SolverReport, report_solver
 from latentode.training import Record, TrainingOptions, train
 
 __all__ = ["Fitted", "FittingProblem", "fit_model"]
+
+_log = logging.getLogger("latentode")
 
 # Training targets farther out than this many spreads are brought to it: under a normal likelihood
 # one value a million spreads out would outweigh all the others together.
@@ -102,6 +105,14 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
     start = problem.start
     generator = torch.Generator().manual_seed(problem.seed)
     data, validation, scaling = _split(problem, generator)
+    _log.info(
+        "fitting %d series of %d rows, channels %s; %d validation batches, seed %d",
+        len(data),
+        len(data.times),
+        ", ".join(map(str, problem.table.roles.value_cols)),
+        len(validation),
+        problem.seed,
+    )
     kernels = problem.residual
     if kernels == "auto" and start is not None:
         kernels = start.architecture.residual
@@ -109,6 +120,7 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
         with tqdm(total=1, desc="choosing kernels", disable=not problem.verbose, leave=False) as bar:
             kernels = choose_kernels(data, validation, generator)
             bar.update()
+        _log.info("kernels chosen by validation: %s", ", ".join(kernels or ("none",)))
     architecture = Architecture.choose(
         data.n_channels,
         origin=problem.origin,
@@ -126,6 +138,16 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
         settings["learning_rate"] = 1e-2 if architecture.latent_dim <= 6 else 5e-3
     options = TrainingOptions(
         task=problem.task, fixed_spacing=problem.fixed_spacing, warm=start is not None, **settings
+    )
+    _log.info(
+        "sizes: latent %d, field %s, encoder %d, decoder %s; batches of %d, learning rate %g, at most %d steps",
+        architecture.latent_dim,
+        architecture.field_units,
+        architecture.encoder_units,
+        architecture.decoder_units,
+        options.batch_size,
+        options.learning_rate,
+        options.max_iter,
     )
     model = build_model(architecture, problem.solver, seed=problem.seed, dtype=problem.dtype)
     if start is not None:
@@ -150,6 +172,7 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
             device=problem.device,
             progress=show,
         )
+    _log_end(history, options.max_iter)
     fitted = Fitted(
         model=model,
         scaling=scaling,
@@ -165,6 +188,24 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
     if warning is not None:
         warnings.warn(warning, stacklevel=3)
     return fitted
+
+
+def _log_end(history: list[Record], max_iter: int) -> None:
+    last = history[-1]
+    if last.iteration < max_iter:
+        _log.info("stopped early at step %d of %d: validation no longer improved", last.iteration, max_iter)
+    if last.recoveries:
+        _log.warning(
+            "the loss was not finite %d times; training went on from weights before", last.recoveries
+        )
+    scores = [record.validation for record in history if not np.isnan(record.validation)]
+    _log.info(
+        "finished after %d steps in %.1f s: ELBO %.3f, best validation %s nats a value",
+        last.iteration,
+        last.seconds,
+        last.elbo,
+        f"{max(scores):.3f}" if scores else "none",
+    )
 
 
 def _probe(model: LatentODEModel, data: SeriesCollection, device: str) -> Tensor:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torchdiffeq import odeint, odeint_adjoint
 
 from latentode.nn import MLP
 from latentode.solve.fused import fused_solve
@@ -97,6 +96,9 @@ def integrate(
 
 
 def _solve_with_torchdiffeq(field: Field, z0: Tensor, knots: Tensor, solver: Solver) -> Tensor:
+    # Imported here: it loads half of scipy, which the fused engine has no need of.
+    from torchdiffeq import odeint, odeint_adjoint
+
     settings: dict = {"method": solver.method}
     if solver.method == "scipy_solver":
         settings["options"] = {"solver": "LSODA"}
