@@ -182,7 +182,7 @@ def read_keys(
                 f"row {row} has no series id (in {_name(roles.id_name, 'the index')}); "
                 "every row must say which series it belongs to"
             )
-        ids = pd.Index(ids)
+        ids = as_index(ids)
     what = roles.describe_time()
     times = read_times(roles.time_of(frame), what, like=like)
     bad = ~(np.isfinite(times.whole) & np.isfinite(times.part))
