@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, ClassVar, Literal
@@ -45,6 +46,10 @@ __all__ = ["LatentODE"]
 
 # `score_samples` predicts each row from the others with one row in five hidden at a time.
 N_FOLDS = 5
+
+# Fewer series than this with fewer rows in all are fitted with a warning; a long single series is not:
+# its parts are many examples of one kind.
+FEW_SERIES, FEW_ROWS = 5, 100
 
 
 class LatentODE(BaseEstimator):
@@ -215,6 +220,7 @@ class LatentODE(BaseEstimator):
             like=None if start is None else start.clock,
         )
         _check_observed(table)
+        _warn_of_little(table)
         problem = FittingProblem(
             table=table,
             task=self.task,
@@ -783,6 +789,19 @@ def _check_observed(table: SeriesTable) -> None:
 
 def _latent_names(latent_dim: int) -> list[str]:
     return [f"z_{number + 1}" for number in range(latent_dim)]
+
+
+def _warn_of_little(table: SeriesTable) -> None:
+    observed = table.observed_rows
+    n_series, n_rows = len(np.unique(table.codes[observed])), int(observed.sum())
+    if n_series < FEW_SERIES and n_rows < FEW_ROWS:
+        warnings.warn(
+            f"{n_rows} observed rows in {n_series} series are too little to learn from: forecasts may be no "
+            "better than the last value carried forward, and their bands far too narrow. Fit more series, or "
+            "compare with simple answers on data held back",
+            UserWarning,
+            stacklevel=4,  # past `fit` and the wrapper around it, to the user's own line
+        )
 
 
 def _seed(random_state: Any) -> int:

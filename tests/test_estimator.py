@@ -43,6 +43,7 @@ def test_all_layouts_give_the_same_answers(frame):
     pd.testing.assert_frame_equal(by_columns.set_index(["patient", "hours"]), by_index)
 
 
+@pytest.mark.filterwarnings("ignore:.*too little to learn:UserWarning")
 def test_one_series_with_the_index_as_clock(frame):
     single = frame[frame.patient == "p0"].set_index("hours")[CHANNELS]
     model = LatentODE(max_iter=5, random_state=0).fit(single)
@@ -53,6 +54,7 @@ def test_one_series_with_the_index_as_clock(frame):
     assert model.sample(single, [1.0, 2.0], n_samples=3).index.names == ["sample", "hours"]
 
 
+@pytest.mark.filterwarnings("ignore:.*too little to learn:UserWarning")
 def test_an_array_comes_back_as_an_array():
     array = np.sin(np.arange(40.0)).reshape(20, 2)
     model = LatentODE(max_iter=5, random_state=0).fit(array)
@@ -356,6 +358,7 @@ def test_every_setting_fits_and_answers(frame, settings):
     assert np.isfinite(model.score(frame))
 
 
+@pytest.mark.filterwarnings("ignore:.*too little to learn:UserWarning")
 def test_observations_in_one_series_only(frame):
     only = frame.copy()
     only.loc[only.patient != "p0", CHANNELS] = np.nan
@@ -410,6 +413,7 @@ def test_numpys_timedeltas_are_horizons(frame):
     pd.testing.assert_frame_equal(model.forecast(zoned, np.timedelta64(2, "h")), model.forecast(zoned, "2h"))
 
 
+@pytest.mark.filterwarnings("ignore:.*too little to learn:UserWarning")
 def test_a_series_of_pandas_is_imputed_as_one():
     x = pd.Series(np.sin(np.arange(40.0)), name="x").where(np.arange(40) % 7 > 0)
     filled = LatentODE(max_iter=3, random_state=0).fit(x).impute(x)
@@ -417,6 +421,7 @@ def test_a_series_of_pandas_is_imputed_as_one():
     assert filled.notna().all()
 
 
+@pytest.mark.filterwarnings("ignore:.*too little to learn:UserWarning")
 def test_few_and_tiny_series_fit():
     few = make_frame(3)
     assert np.isfinite(quick().fit(few).score(few))
