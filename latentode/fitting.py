@@ -13,6 +13,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from latentode.build import Architecture, build_model
+from latentode.checkpoint import Checkpoint
 from latentode.cuts import split_contexts
 from latentode.frames import Instants, Roles, Scaling, SeriesTable
 from latentode.holdout import withhold_rows, withhold_series
@@ -41,7 +42,8 @@ VALIDATION_CELLS = 50_000
 class FittingProblem:
     """What is to be fitted and on what; see `LatentODE` for the meaning of each.
 
-    `start` is the fit whose weights are to be trained on, None for fresh ones.
+    `start` is the fit whose weights are to be trained on, None for fresh ones. `checkpoint` keeps the training's
+    state while it lasts; it is removed when the fit is through, and stays where it was interrupted.
     """
 
     table: SeriesTable
@@ -56,6 +58,7 @@ class FittingProblem:
     seed: int
     verbose: int
     start: Fitted | None = None
+    checkpoint: Checkpoint | None = None
 
 
 @dataclass(frozen=True)
@@ -149,6 +152,7 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
             validation=validation,
             device=problem.device,
             progress=show,
+            checkpoint=problem.checkpoint,
         )
     fitted = Fitted(
         model=model,
@@ -164,7 +168,21 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
     warning = fitted.solver_report().warning
     if warning is not None:
         warnings.warn(warning, stacklevel=3)
+    if history[-1].ended == "interrupt":
+        warnings.warn(_interrupted(history[-1], options, problem.checkpoint), stacklevel=3)
+    elif problem.checkpoint is not None:
+        problem.checkpoint.remove()
     return fitted
+
+
+def _interrupted(last: Record, options: TrainingOptions, checkpoint: Checkpoint | None) -> str:
+    message = (
+        f"training was interrupted after its check at step {last.iteration} of {options.max_iter}; the model has the "
+        "best weights until then"
+    )
+    if checkpoint is not None and checkpoint.path.exists():
+        message += f". The same call of fit goes on from the checkpoint {checkpoint.path}"
+    return message
 
 
 def _probe(model: LatentODEModel, data: SeriesCollection, device: str) -> Tensor:
