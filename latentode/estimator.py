@@ -6,6 +6,7 @@ import os
 import warnings
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
+from numbers import Integral
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -17,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from latentode._checks import check_choice, check_device, check_levels, check_number, check_units
 from latentode.answers import Answers
+from latentode.checkpoint import Checkpoint, identify
 from latentode.cuts import TASKS, split_contexts
 from latentode.evaluation import RIVALS, Evaluation, Settings, evaluate
 from latentode.fitting import Fitted, FittingProblem, fit_model
@@ -104,6 +106,11 @@ class LatentODE(BaseEstimator):
         warm_start: True lets `fit` go on from the weights of the fit before, in its scaling and with its
             kernels, at full weight of KL and residual process; columns, kind of time and networks must be
             the same. False starts anew.
+        checkpoint: a file that the state of a fit is kept in while it lasts, every few seconds at most. After a
+            kill, a crash or Ctrl-C the same call of `fit`, in a new process too, goes on from it and ends with
+            the very weights of an unbroken fit; random_state must be an int. When a fit is through the file is
+            removed, so that the next call fits anew. One file serves one fit at a time, not a search; that of
+            other data or parameters is refused.
         verbose: 1 shows a progress bar with the ELBO and the validation score. Whatever it is, the logger
             "latentode" is told at level INFO of sizes and kernels chosen, and of how training ended.
 
@@ -111,7 +118,8 @@ class LatentODE(BaseEstimator):
         module_: the fitted `LatentODEModel`.
         history_: DataFrame, one row per check: ELBO and log likelihood in nats per observed value, KL
             in nats per series, validation score (nats per hidden value, scaled), learning rate, share of
-            the residual process (it takes over between 30 and 60 % of max_iter), knots, recoveries, seconds.
+            the residual process (it takes over between 30 and 60 % of max_iter), knots, recoveries (steps that
+            failed so far), seconds, and in the last row why training `ended`: max_iter, patience or interrupt.
         n_iter_: optimiser steps taken.
         residual_: kernel of each channel's residual process, None without.
         value_cols_, n_features_in_, feature_names_in_: the channels.
@@ -166,6 +174,7 @@ class LatentODE(BaseEstimator):
         device: str = "cpu",
         random_state: int | np.random.RandomState | None = None,
         warm_start: bool = False,
+        checkpoint: str | os.PathLike[str] | None = None,
         verbose: int = 0,
     ) -> None:
         self.id_col = id_col
@@ -198,6 +207,7 @@ class LatentODE(BaseEstimator):
         self.device = device
         self.random_state = random_state
         self.warm_start = warm_start
+        self.checkpoint = checkpoint
         self.verbose = verbose
 
     # ------------------------------------------------------------------ fitting
@@ -206,9 +216,13 @@ class LatentODE(BaseEstimator):
     def fit(self, X: Any, y: Any = None) -> LatentODE:  # noqa: ARG002 - y is scikit-learn's convention
         """Fits the model to a frame of series; a failed fit leaves an earlier one as it was.
 
+        Ctrl-C ends training early: the best weights so far are kept, a warning says so, and the model can be
+        used. Before the first check of the validation score, and struck again, it interrupts as ever.
+
         Raises:
-            ValueError, TypeError: for parameters or a frame that can't be used, before any training.
-            FloatingPointError: where the loss stays non-finite after repeated recoveries.
+            ValueError, TypeError: for parameters, a frame or a checkpoint that can't be used, before any training.
+            FloatingPointError: where steps fail again after repeated rollbacks to sound weights.
+            OSError: where the checkpoint can't be written.
         """
         self._check_parameters()
         start = self.fitted_ if self.warm_start and hasattr(self, "fitted_") else None
@@ -234,6 +248,7 @@ class LatentODE(BaseEstimator):
             seed=_seed(self.random_state),
             verbose=self.verbose,
             start=start,
+            checkpoint=self._checkpoint(table, start),
         )
         fitted = fit_model(
             problem,
@@ -277,6 +292,18 @@ class LatentODE(BaseEstimator):
         check_units("decoder_units", self.decoder_units)
         check_device(self.device)
         self._solver(self.knot_spacing or START_SPACING)
+
+    def _checkpoint(self, table: SeriesTable, start: Fitted | None) -> Checkpoint | None:
+        if self.checkpoint is None:
+            return None
+        if not isinstance(self.random_state, Integral):
+            raise ValueError(
+                f"checkpoint needs an int for random_state; got {self.random_state!r}. A fit that draws another seed "
+                "each time can't be gone on with"
+            )
+        weights = None if start is None else start.model.state_dict()
+        parameters = self.get_params(deep=False) | {"value_cols": table.roles.value_cols}
+        return Checkpoint(self.checkpoint, identify(parameters, table.collection(), weights))
 
     def _solver(self, spacing: float) -> Solver:
         return Solver(

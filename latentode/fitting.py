@@ -14,6 +14,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from latentode.build import Architecture, build_model
+from latentode.checkpoint import Checkpoint
 from latentode.cuts import split_contexts
 from latentode.frames import Instants, Roles, Scaling, SeriesTable
 from latentode.holdout import withhold_rows, withhold_series
@@ -44,7 +45,8 @@ VALIDATION_CELLS = 50_000
 class FittingProblem:
     """What is to be fitted and on what; see `LatentODE` for the meaning of each.
 
-    `start` is the fit whose weights are to be trained on, None for fresh ones.
+    `start` is the fit whose weights are to be trained on, None for fresh ones. `checkpoint` keeps the training's
+    state while it lasts; it is removed when the fit is through, and stays where it was interrupted.
     """
 
     table: SeriesTable
@@ -59,6 +61,7 @@ class FittingProblem:
     seed: int
     verbose: int
     start: Fitted | None = None
+    checkpoint: Checkpoint | None = None
 
 
 @dataclass(frozen=True)
@@ -171,6 +174,7 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
             validation=validation,
             device=problem.device,
             progress=show,
+            checkpoint=problem.checkpoint,
         )
     _log_end(history, options.max_iter)
     fitted = Fitted(
@@ -187,12 +191,16 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
     warning = fitted.solver_report().warning
     if warning is not None:
         warnings.warn(warning, stacklevel=3)
+    if history[-1].ended == "interrupt":
+        warnings.warn(_interrupted(history[-1], options, problem.checkpoint), stacklevel=3)
+    elif problem.checkpoint is not None:
+        problem.checkpoint.remove()
     return fitted
 
 
 def _log_end(history: list[Record], max_iter: int) -> None:
     last = history[-1]
-    if last.iteration < max_iter:
+    if last.ended == "patience":
         _log.info("stopped early at step %d of %d: validation no longer improved", last.iteration, max_iter)
     if last.recoveries:
         _log.warning(
@@ -206,6 +214,16 @@ def _log_end(history: list[Record], max_iter: int) -> None:
         last.elbo,
         f"{max(scores):.3f}" if scores else "none",
     )
+
+
+def _interrupted(last: Record, options: TrainingOptions, checkpoint: Checkpoint | None) -> str:
+    message = (
+        f"training was interrupted after its check at step {last.iteration} of {options.max_iter}; the model has the "
+        "best weights until then"
+    )
+    if checkpoint is not None and checkpoint.path.exists():
+        message += f". The same call of fit goes on from the checkpoint {checkpoint.path}"
+    return message
 
 
 def _probe(model: LatentODEModel, data: SeriesCollection, device: str) -> Tensor:

@@ -9,13 +9,14 @@ PACKAGE = Path(__file__).parents[1] / "latentode"
 
 # Lower layers first. A module may import from its own layer's other modules and from those before it.
 LAYERS = [
-    {"_version", "_checks"},
+    {"_version", "_checks", "archive"},
     {"series", "nn", "gru", "sampling", "cuts", "holdout", "batches", "knots", "metrics", "baselines"},
     {"solve"},
     {"frames", "encoders", "dynamics", "likelihoods", "residual"},
     {"model"},
     {"elbo"},
     {"inference", "build", "kernel_choice", "solver_report"},
+    {"checkpoint", "faults", "training_state"},
     {"training"},
     {"fitting"},
     {"persistence", "answers", "parameters", "evaluation"},
