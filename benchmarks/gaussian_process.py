@@ -110,6 +110,9 @@ def fit_series_gp(
     useful = np.flatnonzero(mask.sum(axis=1) > 1)
     n_series = n_series or 1 + LEARNED_FROM * len(useful) // int(mask[useful].sum())
     chosen = np.random.default_rng(seed).permutation(useful)[:n_series]
+    longest = int(mask.sum(axis=1)[chosen].max())
+    if not mask[chosen, longest:].any():  # padded at the end, as far as the longest of all series
+        times, values, mask = times[:, :longest], values[:, :longest], mask[:, :longest]
     mean = float(values[mask].mean())
     spread = max(float(values[mask].std()), 1e-6)
     span = float(np.ptp(times[mask]))
