@@ -11,7 +11,7 @@ environment variable LATENTODE_PHYSIONET names, or from shared/data beside the c
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.gaussian_process import fit_series_gp
+from benchmarks.physionet_ridge import predict_by_ridge
 from latentode.datasets import load_physionet2012_parquet
 
 __all__ = [
@@ -225,39 +226,9 @@ def gaussian_process(train: Stays, asked: Stays) -> Predictions:
     return {"predicted": predicted, "low": low, "high": high}
 
 
-def ridge(
-    train: Stays, asked: Stays, penalties: Sequence[float] = (10, 30, 100, 300, 1000, 3000, 10000)
-) -> Predictions:
-    """For each channel a ridge regression on all channels' last values and means and the descriptors.
-
-    Where a channel was not measured, its features are those of the mean training stay. Every value of the
-    second day is one example. The penalty is chosen for each channel on a seventh of the training stays.
-    """
-    features = _features(train)
-    centre, scale = features.mean(), features.std().where(lambda one: one > 0, 1.0)
-    inputs, asked_inputs = (
-        np.column_stack([np.ones(len(one)), ((one - centre) / scale).fillna(0.0).to_numpy()])
-        for one in (features, _features(asked))
-    )
-    held_back = np.arange(len(inputs)) % 7 == 0
-    code = train.static.index.get_indexer(train.truth["record_id"])
-    predicted = np.empty((len(asked.static), len(train.channels)))
-    for k, name in enumerate(train.channels):
-        value = train.truth[name].to_numpy(dtype=float)
-        seen = ~np.isnan(value)
-        of, value = code[seen], value[seen]
-        middle = value.mean()
-        # The values of one stay share their features: sums over them are enough.
-        count = np.bincount(of, minlength=len(inputs)).astype(float)
-        total = np.bincount(of, value - middle, minlength=len(inputs))
-        errors = []
-        for penalty in penalties:
-            weights = _solve_ridge(inputs[~held_back], count[~held_back], total[~held_back], penalty)
-            guess = inputs[held_back] @ weights
-            errors.append((count[held_back] * guess**2 - 2 * total[held_back] * guess).sum())
-        weights = _solve_ridge(inputs, count, total, penalties[int(np.argmin(errors))])
-        predicted[:, k] = asked_inputs @ weights + middle
-    return {"predicted": predicted[asked.static.index.get_indexer(asked.truth["record_id"])]}
+def ridge(train: Stays, asked: Stays) -> Predictions:
+    """`benchmarks.physionet_ridge`."""
+    return {"predicted": predict_by_ridge(train, asked)}
 
 
 RIVALS: dict[str, Callable[[Stays, Stays], Predictions]] = {
@@ -273,24 +244,6 @@ def _of_each_stay(train: Stays, asked: Stays, summary: Callable[[Any], pd.DataFr
     known = summary(asked.context.groupby("record_id")[asked.channels]).astype(float)
     filled = known.fillna(train.series[train.channels].mean().astype(float))
     return {"predicted": filled.loc[asked.truth["record_id"]].to_numpy()}
-
-
-def _features(stays: Stays) -> pd.DataFrame:
-    """One row per stay: last value and mean of each channel in the first day, descriptors; NaN where none."""
-    known = stays.context.groupby("record_id")[stays.channels]
-    kind = stays.static["ICUType"]
-    units = pd.DataFrame({f"ICUType-{k}": (kind == k).astype(float) for k in (1, 2, 3, 4)})
-    numbers = stays.static[["Age", "Gender", "Height", "Weight"]].add_prefix("static-")
-    return pd.concat(
-        [known.last().add_suffix("-last"), known.mean().add_suffix("-mean"), units, numbers], axis=1
-    )
-
-
-def _solve_ridge(inputs: np.ndarray, count: np.ndarray, total: np.ndarray, penalty: float) -> np.ndarray:
-    gram = (inputs * count[:, None]).T @ inputs
-    shrink = np.full(len(gram), penalty)
-    shrink[0] = 1e-6  # the level is free
-    return np.linalg.solve(gram + np.diag(shrink), inputs.T @ total)
 
 
 def _padded(

@@ -23,7 +23,13 @@ import latentode
 __all__ = ["Record", "parse_arguments", "spread_table"]
 
 
-def parse_arguments(doc: str, *, file: str, parser: argparse.ArgumentParser | None = None) -> Any:
+def parse_arguments(
+    doc: str | None,
+    *,
+    file: str,
+    seeds: Sequence[int] = (0, 1, 2),
+    parser: argparse.ArgumentParser | None = None,
+) -> Any:
     """The arguments all accuracy benchmarks take; without --out, the JSON lies beside the script.
 
     A smoke run and one on validation data have files of their own, in out/.
@@ -31,12 +37,12 @@ def parse_arguments(doc: str, *, file: str, parser: argparse.ArgumentParser | No
     parser = parser or argparse.ArgumentParser()
     parser.description, parser.formatter_class = doc, argparse.RawDescriptionHelpFormatter
     parser.add_argument("--quick", action="store_true", help="a smoke run: little data, few steps, one seed")
-    parser.add_argument("--seeds", type=int, nargs="+", help="default: 0 1 2 (0 with --quick)")
+    parser.add_argument("--seeds", type=int, nargs="+", help=f"default: {' '.join(map(str, seeds))}")
     parser.add_argument("--validation", action="store_true", help="scores on validation data, never on test")
     parser.add_argument("--merge", action="store_true", help="keeps the runs of other seeds in --out")
     parser.add_argument("--out", type=Path)
     chosen = parser.parse_args()
-    chosen.seeds = chosen.seeds or ([0] if chosen.quick else [0, 1, 2])
+    chosen.seeds = chosen.seeds or list(seeds[:1] if chosen.quick else seeds)
     if chosen.out is None:
         script = Path(file)
         suffix = "-quick" * chosen.quick + "-validation" * chosen.validation
