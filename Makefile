@@ -34,12 +34,12 @@ slow: $(VENV)/.test
 	$(RUN) -m pytest -m slow
 
 # What benchmarks/speed.py compares with, each in an environment of its own.
-.venv-diffrax/.made: benchmarks/rivals/diffrax.txt
+.venv-diffrax/.made: benchmarks/solvers/diffrax.txt
 	test -x .venv-diffrax/bin/python || $(PYTHON) -m venv .venv-diffrax
 	.venv-diffrax/bin/python -m pip install --quiet --requirement $<
 	touch $@
 
-.venv-torchode/.made: benchmarks/rivals/torchode.txt pyproject.toml constraints.txt
+.venv-torchode/.made: benchmarks/solvers/torchode.txt pyproject.toml constraints.txt
 	test -x .venv-torchode/bin/python || $(PYTHON) -m venv .venv-torchode
 	.venv-torchode/bin/python -m pip install --quiet --constraint constraints.txt --requirement $< --editable .
 	touch $@

@@ -31,7 +31,7 @@ import torchdiffeq
 
 import latentode
 from benchmarks.arithmetic import Arithmetic
-from benchmarks.rivals.client import RIVALS, Rival, environment
+from benchmarks.solvers.client import RIVALS, Rival, environment
 from benchmarks.steps import Step, UnionGridModel, reference_gradient, with_parts
 from benchmarks.timing import Timed, interleaved, show, summary
 from benchmarks.workloads import (

@@ -20,8 +20,8 @@ import numpy as np
 import optax
 from jax import Array
 
-from benchmarks.rivals.latent_ode_jax import Weights, loss, mlp
-from benchmarks.rivals.serving import serve
+from benchmarks.solvers.latent_ode_jax import Weights, loss, mlp
+from benchmarks.solvers.serving import serve
 
 TOLERANCES = (1e-4, 1e-6)
 FEWEST_STEPS = 16  # room for the steps of a solve, doubled until it is enough: more of it costs time

@@ -15,7 +15,7 @@ import torch
 import torchode
 from torch import Tensor
 
-from benchmarks.rivals.serving import serve
+from benchmarks.solvers.serving import serve
 from benchmarks.steps import Step, with_parts
 from benchmarks.workloads import WORKLOADS, new_model
 from latentode import LatentODEModel, SeriesBatch

@@ -57,7 +57,7 @@ class Rival:
         self.versions: dict[str, str] = {}
         self.folder = tempfile.TemporaryDirectory()
         self.process = subprocess.Popen(
-            [str(environment(name)), "-m", f"benchmarks.rivals.{name}_steps"],
+            [str(environment(name)), "-m", f"benchmarks.solvers.{name}_steps"],
             cwd=ROOT,
             env=os.environ | ONE_THREAD,
             stdin=subprocess.PIPE,
