@@ -2,7 +2,7 @@
 
 The file is one line, `latentode model <version> <sha256 of the rest>`, followed by an ordinary zip
 archive that holds `model.json` and one NumPy `.npy` file for each tensor. Nothing in it is code and
-nothing is unpickled.
+nothing is unpickled. Sizes are checked before memory is taken for them.
 """
 
 from __future__ import annotations
@@ -10,8 +10,11 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import os
+import re
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -32,7 +35,25 @@ __all__ = ["FORMAT_VERSION", "load_fitted", "read_model_file", "save_fitted", "w
 
 FORMAT_VERSION = 1
 _MAGIC = b"latentode model "
+_HEADER = re.compile(rb"latentode model ([1-9][0-9]{0,8}) ([0-9a-f]{64})\n")
 _DESCRIPTION = "model.json"
+
+# Bytes that a file may unpack to: a thousand times what the largest usual model takes.
+MOST_BYTES = 2**32
+
+# What reading a file raises that has the right checksum and was not written by `write_model_file`.
+_MALFORMED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    IndexError,
+    RuntimeError,
+    EOFError,
+    OverflowError,
+)
 
 
 def save_fitted(path: str | os.PathLike[str], parameters: Mapping[str, Any], fitted: Fitted) -> None:
@@ -63,25 +84,44 @@ def save_fitted(path: str | os.PathLike[str], parameters: Mapping[str, Any], fit
 
 
 def load_fitted(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Fitted]:
-    """Parameters and fit of a file written by `save_fitted`, on the CPU."""
+    """Parameters and fit of a file written by `save_fitted`, on the CPU.
+
+    Raises:
+        FileNotFoundError, ValueError: as `read_model_file`, or where the file describes no model.
+    """
     description, tensors = read_model_file(path)
+    try:
+        return dict(description["parameters"]), _restore(description, tensors)
+    except _MALFORMED as failure:
+        raise ValueError(
+            f"{path} was written by latentode {description.get('written_by', 'of unknown version')!s:.40}, and "
+            f"latentode {__version__} can't make a model of it: {type(failure).__name__}: {failure}"
+        ) from failure
+
+
+def _restore(description: dict[str, Any], tensors: dict[str, Tensor]) -> Fitted:
     architecture = Architecture(**_tuples(description["architecture"]))
-    dtype = getattr(torch, description["dtype"])
-    model = build_model(architecture, Solver(**description["solver"]), seed=0, dtype=dtype)
-    model.load_state_dict(
-        {name.removeprefix("module."): t for name, t in tensors.items() if name.startswith("module.")}
-    )
-    fitted = Fitted(
+    solver = Solver(**description["solver"])
+    dtype = {"float32": torch.float32, "float64": torch.float64}[description["dtype"]]
+    weights = {name.removeprefix("module."): t for name, t in tensors.items() if name.startswith("module.")}
+    with torch.device("meta"):  # shapes without memory, whatever sizes the file claims
+        expected = build_model(architecture, solver, seed=0, dtype=dtype).state_dict()
+    sizes = {name: tuple(t.shape) for name, t in weights.items()}
+    if sizes != {name: tuple(t.shape) for name, t in expected.items()}:
+        raise ValueError("its tensors don't have the shapes of its networks")
+    model = build_model(architecture, solver, seed=0, dtype=dtype)
+    model.load_state_dict(weights)
+    center, spread = (tensors[f"scaling.{name}"].numpy() for name in ("center", "spread"))
+    if not center.shape == spread.shape == (architecture.n_channels,):
+        raise ValueError("its scaling has another number of channels")
+    return Fitted(
         model=model.eval(),
-        scaling=Scaling(
-            tensors["scaling.center"].numpy(), tensors["scaling.spread"].numpy(), description["time_unit"]
-        ),
+        scaling=Scaling(center, spread, float(description["time_unit"])),
         architecture=architecture,
         roles=Roles(**_tuples(description["roles"])),
         clock=Instants.none(**description["clock"]),
         history=[Record(**record) for record in description["history"]],
     )
-    return description["parameters"], fitted
 
 
 def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -148,23 +188,52 @@ def read_model_file(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[
         ValueError: where it is no model file, damaged, or written by a newer version.
     """
     content = Path(path).read_bytes()
-    header, newline, body = content.partition(b"\n")
-    fields = header.removeprefix(_MAGIC).split(b" ")
-    if not header.startswith(_MAGIC) or not newline or len(fields) != 2 or not fields[0].isdigit():
+    header = _HEADER.match(content)
+    if header is None:
         raise ValueError(f"{path} is no saved latentode model (LatentODE.save writes one)")
-    version = int(fields[0])
+    version, checksum = int(header[1]), header[2].decode()
     if version > FORMAT_VERSION:
         raise ValueError(
             f"{path} has format version {version}, and this latentode reads up to {FORMAT_VERSION}; "
             "install a newer latentode to load it"
         )
-    if hashlib.sha256(body).hexdigest().encode() != fields[1]:
+    body = content[header.end() :]
+    if hashlib.sha256(body).hexdigest() != checksum:
         raise ValueError(f"{path} is damaged: its contents do not match their checksum; take another copy")
-    with zipfile.ZipFile(io.BytesIO(body)) as archive:
-        description = json.loads(archive.read(_DESCRIPTION))
-        tensors = {}
-        for name in archive.namelist():
-            if name.startswith("tensors/"):
-                array = np.load(io.BytesIO(archive.read(name)), allow_pickle=False)
-                tensors[name.removeprefix("tensors/").removesuffix(".npy")] = torch.from_numpy(array)
+    try:
+        with zipfile.ZipFile(io.BytesIO(body)) as archive:
+            return _unpack(archive)
+    except (*_MALFORMED, RecursionError) as failure:
+        raise ValueError(
+            f"{path} is no saved latentode model, although its checksum is right: {failure}"
+        ) from failure
+
+
+def _unpack(archive: zipfile.ZipFile) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    unpacked = sum(member.file_size for member in archive.infolist())
+    if unpacked > MOST_BYTES:
+        raise ValueError(f"it unpacks to {unpacked} bytes; no model takes more than {MOST_BYTES}")
+    description = json.loads(archive.read(_DESCRIPTION))
+    if not isinstance(description, dict):
+        raise ValueError(f"{_DESCRIPTION} holds no description")
+    tensors = {}
+    for name in archive.namelist():
+        if name.startswith("tensors/"):
+            tensors[name.removeprefix("tensors/").removesuffix(".npy")] = _tensor(archive.read(name))
     return description, tensors
+
+
+def _tensor(content: bytes) -> Tensor:
+    """The numbers of an .npy file, after a look at whether it holds as many as it says."""
+    buffer = io.BytesIO(content)
+    if np.lib.format.read_magic(buffer) != (1, 0):
+        raise ValueError("a tensor is not in the .npy format's version 1.0")
+    shape, by_columns, dtype = np.lib.format.read_array_header_1_0(buffer)
+    if dtype.kind not in "fiub":
+        raise ValueError(f"a tensor holds {dtype}, which are no numbers")
+    if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != len(content) - buffer.tell():
+        raise ValueError(f"a tensor of shape {shape} holds another number of bytes")
+    array = np.frombuffer(content, dtype, offset=buffer.tell()).reshape(
+        shape, order="F" if by_columns else "C"
+    )
+    return torch.from_numpy(array.astype(dtype.newbyteorder("=")))
