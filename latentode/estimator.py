@@ -721,7 +721,13 @@ class LatentODE(BaseEstimator):
         Raises:
             FileNotFoundError, ValueError: where there is no such file, or it is no intact model file.
         """
+        check_device(device)
         parameters, fitted = load_fitted(path)
+        unknown = sorted(set(parameters) - set(cls._get_param_names()))
+        if unknown:
+            raise ValueError(
+                f"{path} has parameters that this latentode does not know: {unknown}; install a newer one"
+            )
         model = cls(**parameters | {"device": device})
         fitted.model.to(model.device)
         model._adopt(fitted)

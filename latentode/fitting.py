@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import wraps
 from typing import Any, Literal
 
 import numpy as np
@@ -94,6 +95,18 @@ class Fitted:
         return report_solver(self.model, self.probe.to(like), earliest, latest, tolerance=self.tolerance)
 
 
+def _keeping_filters(fit: Callable[..., Fitted]) -> Callable[..., Fitted]:
+    """The process's warning filters stay: torch imports sympy at its first optimiser, which adds its own."""
+
+    @wraps(fit)
+    def kept(*arguments: Any, **settings: Any) -> Fitted:
+        with warnings.catch_warnings():
+            return fit(*arguments, **settings)
+
+    return kept
+
+
+@_keeping_filters
 def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Mapping[str, Any]) -> Fitted:
     """Withholds validation data, learns the scaling from the rest, builds the model and trains it.
 
