@@ -1,10 +1,10 @@
-# make demo | make test | make slow | make format | make clean
+# make demo | make test | make slow | make rivals | make format | make clean
 PYTHON ?= python3
 VENV   := .venv
 RUN    := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow lint format clean
+.PHONY: help demo test slow rivals lint format clean
 
 help:
 	@sed -n '1s/^# //p' Makefile
@@ -33,9 +33,22 @@ test: lint
 slow: $(VENV)/.test
 	$(RUN) -m pytest -m slow
 
+# What benchmarks/speed.py compares with, each in an environment of its own.
+.venv-diffrax/.made: benchmarks/rivals/diffrax.txt
+	test -x .venv-diffrax/bin/python || $(PYTHON) -m venv .venv-diffrax
+	.venv-diffrax/bin/python -m pip install --quiet --requirement $<
+	touch $@
+
+.venv-torchode/.made: benchmarks/rivals/torchode.txt pyproject.toml constraints.txt
+	test -x .venv-torchode/bin/python || $(PYTHON) -m venv .venv-torchode
+	.venv-torchode/bin/python -m pip install --quiet --constraint constraints.txt --requirement $< --editable .
+	touch $@
+
+rivals: .venv-diffrax/.made .venv-torchode/.made
+
 format: $(VENV)/.test
 	$(RUN) -m ruff format .
 	$(RUN) -m ruff check --fix .
 
 clean:
-	rm -rf $(VENV) out dist build
+	rm -rf $(VENV) .venv-diffrax .venv-torchode out dist build

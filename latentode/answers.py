@@ -110,6 +110,19 @@ class Answers:
         both = inference.encode(self.fitted.model, self._collection(table), self.device)
         return torch.cat(both, dim=1).double().numpy()
 
+    def latent(self, table: SeriesTable, questions: Questions) -> np.ndarray:
+        """z(t) from the mean of z0, in the order of the questions: (Q, L)."""
+        order, queries = self._queries(table, questions)
+        path = inference.latent(self.fitted.model, self._collection(table), queries, self.device)
+        return path.double().numpy()[np.argsort(order)]
+
+    def velocity(self, states: np.ndarray) -> np.ndarray:
+        """dz/dt at latent states, per unit of the clock: (..., L) -> (..., L)."""
+        z = torch.from_numpy(np.ascontiguousarray(states)).to(self.fitted.dtype).to(self.device)
+        with torch.no_grad():
+            found = self.fitted.model.field(torch.zeros((), dtype=z.dtype, device=z.device), z)
+        return found.double().cpu().numpy() / self.fitted.scaling.time_unit
+
     def log_density(
         self, table: SeriesTable, choose: Callable[[SeriesBatch], list[Tensor]]
     ) -> tuple[np.ndarray, np.ndarray]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import Any, Literal
+from numbers import Integral
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -16,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from latentode._checks import check_choice, check_device, check_levels, check_number, check_units
 from latentode.answers import Answers
+from latentode.checkpoint import Checkpoint, identify
 from latentode.cuts import TASKS, split_contexts
 from latentode.evaluation import RIVALS, Evaluation, Settings, evaluate
 from latentode.fitting import Fitted, FittingProblem, fit_model
@@ -26,6 +29,7 @@ from latentode.frames import (
     SeriesTable,
     answer,
     answer_rows,
+    answers_in_kind,
     ask_ahead,
     ask_rows,
     ask_times,
@@ -33,14 +37,21 @@ from latentode.frames import (
     read_asked,
     read_frame,
 )
+from latentode.knots import START_SPACING
+from latentode.parameters import CONSTRAINTS, check_no_flags
 from latentode.persistence import load_fitted, save_fitted
 from latentode.residual import KERNELS
 from latentode.solve import Solver
+from latentode.solver_report import SolverReport
 
 __all__ = ["LatentODE"]
 
 # `score_samples` predicts each row from the others with one row in five hidden at a time.
 N_FOLDS = 5
+
+# Fewer series than this with fewer rows in all are fitted with a warning; a long single series is not:
+# its parts are many examples of one kind.
+FEW_SERIES, FEW_ROWS = 5, 100
 
 
 class LatentODE(BaseEstimator):
@@ -76,7 +87,7 @@ class LatentODE(BaseEstimator):
         method, engine, gradient, rtol, atol: the ODE solver, see `Solver`. An adaptive method shares its
             steps in a batch, so that companions change an answer within the tolerance.
         knot_spacing: distance of the solver's knots in model time (the usual span of a series is 1);
-            None starts at 1/16 and follows `tolerance` during training.
+            None starts at 1/8 and follows `tolerance` during training.
         tolerance: relative error of the trajectories that the knot spacing has to keep.
         max_iter: optimiser steps at most.
         batch_size, learning_rate: None chooses by the data's and the model's size.
@@ -90,17 +101,30 @@ class LatentODE(BaseEstimator):
         n_samples: samples of z0 behind predictions and bands.
         dtype: "float32" or "float64".
         device: where torch computes, e.g. "cpu" or "cuda".
-        random_state: an int makes a fit repeat bit for bit on one machine.
-        verbose: 1 shows a progress bar with the ELBO and the validation score.
+        random_state: an int makes a fit repeat bit for bit on one machine; None draws a new seed for
+            each fit from the operating system, so that NumPy's and torch's global states stay as they are.
+        warm_start: True lets `fit` go on from the weights of the fit before, in its scaling and with its
+            kernels, at full weight of KL and residual process; columns, kind of time and networks must be
+            the same. False starts anew.
+        checkpoint: a file that the state of a fit is kept in while it lasts, every few seconds at most. After a
+            kill, a crash or Ctrl-C the same call of `fit`, in a new process too, goes on from it and ends with
+            the very weights of an unbroken fit; random_state must be an int. When a fit is through the file is
+            removed, so that the next call fits anew. One file serves one fit at a time, not a search; that of
+            other data or parameters is refused.
+        verbose: 1 shows a progress bar with the ELBO and the validation score. Whatever it is, the logger
+            "latentode" is told at level INFO of sizes and kernels chosen, and of how training ended.
 
     Attributes:
         module_: the fitted `LatentODEModel`.
         history_: DataFrame, one row per check: ELBO and log likelihood in nats per observed value, KL
             in nats per series, validation score (nats per hidden value, scaled), learning rate, share of
-            the residual process (it takes over between 30 and 60 % of max_iter), knots, recoveries, seconds.
+            the residual process (it takes over between 30 and 60 % of max_iter), knots, recoveries (steps that
+            failed so far), seconds, and in the last row why training `ended`: max_iter, patience or interrupt.
         n_iter_: optimiser steps taken.
         residual_: kernel of each channel's residual process, None without.
         value_cols_, n_features_in_, feature_names_in_: the channels.
+        solver_report_: the solver's knots, steps, evaluations of the field, and its error beside a tight
+            reference, as it is set now; printed it reads well.
         scaling_: what one unit of each channel and of time is, from training data only.
 
     Source: Chen et al. 2018, "Neural Ordinary Differential Equations"; Rubanova et al. 2019, "Latent
@@ -114,6 +138,8 @@ class LatentODE(BaseEstimator):
         >>> model.fit(observed).predict(observed, times=[0.0, 0.5], level=90).columns[2:6].tolist()
         ['position', 'velocity', 'position-lo-90', 'position-hi-90']
     """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = CONSTRAINTS
 
     def __init__(
         self,
@@ -147,6 +173,8 @@ class LatentODE(BaseEstimator):
         dtype: str = "float32",
         device: str = "cpu",
         random_state: int | np.random.RandomState | None = None,
+        warm_start: bool = False,
+        checkpoint: str | os.PathLike[str] | None = None,
         verbose: int = 0,
     ) -> None:
         self.id_col = id_col
@@ -178,32 +206,49 @@ class LatentODE(BaseEstimator):
         self.dtype = dtype
         self.device = device
         self.random_state = random_state
+        self.warm_start = warm_start
+        self.checkpoint = checkpoint
         self.verbose = verbose
 
     # ------------------------------------------------------------------ fitting
 
+    @answers_in_kind
     def fit(self, X: Any, y: Any = None) -> LatentODE:  # noqa: ARG002 - y is scikit-learn's convention
         """Fits the model to a frame of series; a failed fit leaves an earlier one as it was.
 
+        Ctrl-C ends training early: the best weights so far are kept, a warning says so, and the model can be
+        used. Before the first check of the validation score, and struck again, it interrupts as ever.
+
         Raises:
-            ValueError, TypeError: for parameters or a frame that can't be used, before any training.
-            FloatingPointError: where the loss stays non-finite after repeated recoveries.
+            ValueError, TypeError: for parameters, a frame or a checkpoint that can't be used, before any training.
+            FloatingPointError: where steps fail again after repeated rollbacks to sound weights.
+            OSError: where the checkpoint can't be written.
         """
         self._check_parameters()
-        table = read_frame(X, id_col=self.id_col, time_col=self.time_col, value_cols=self.value_cols)
+        start = self.fitted_ if self.warm_start and hasattr(self, "fitted_") else None
+        table = read_frame(
+            X,
+            id_col=self.id_col,
+            time_col=self.time_col,
+            value_cols=self.value_cols,
+            like=None if start is None else start.clock,
+        )
         _check_observed(table)
+        _warn_of_little(table)
         problem = FittingProblem(
             table=table,
             task=self.task,
             origin=self.origin,
             residual=self._kernels(len(table.roles.value_cols)),
-            solver=self._solver(self.knot_spacing or 1 / 16),
+            solver=self._solver(self.knot_spacing or START_SPACING),
             fixed_spacing=self.knot_spacing is not None,
             validation_fraction=self.validation_fraction,
             dtype=getattr(torch, self.dtype),
             device=self.device,
             seed=_seed(self.random_state),
             verbose=self.verbose,
+            start=start,
+            checkpoint=self._checkpoint(table, start),
         )
         fitted = fit_model(
             problem,
@@ -241,25 +286,24 @@ class LatentODE(BaseEstimator):
             self.feature_names_in_ = np.array(roles.value_cols, dtype=object)
 
     def _check_parameters(self) -> None:
-        check_choice("task", self.task, TASKS)
-        check_choice("origin", self.origin, ("first", "last"))
-        check_choice("likelihood", self.likelihood, ("gaussian",))
-        check_choice("dtype", self.dtype, ("float32", "float64"))
-        for name in ("latent_dim", "encoder_units", "batch_size"):
-            check_number(name, getattr(self, name), integer=True, optional=True)
-        for name in ("max_iter", "patience", "n_samples"):
-            check_number(name, getattr(self, name), integer=True)
-        for name in ("learning_rate", "knot_spacing", "rtol", "atol"):
-            check_number(name, getattr(self, name), optional=True)
-        check_number("tolerance", self.tolerance)
-        check_number("kl_weight", self.kl_weight, zero=True)
-        check_number("context_weight", self.context_weight, zero=True, optional=True, most=1.0)
-        check_number("validation_fraction", self.validation_fraction, zero=True, below=1.0)
+        check_no_flags(self.get_params(deep=False))
+        self._validate_params()
         check_units("field_units", self.field_units)
         check_units("decoder_units", self.decoder_units)
-        check_number("verbose", self.verbose, integer=True, zero=True)
         check_device(self.device)
-        self._solver(self.knot_spacing or 1 / 16)
+        self._solver(self.knot_spacing or START_SPACING)
+
+    def _checkpoint(self, table: SeriesTable, start: Fitted | None) -> Checkpoint | None:
+        if self.checkpoint is None:
+            return None
+        if not isinstance(self.random_state, Integral):
+            raise ValueError(
+                f"checkpoint needs an int for random_state; got {self.random_state!r}. A fit that draws another seed "
+                "each time can't be gone on with"
+            )
+        weights = None if start is None else start.model.state_dict()
+        parameters = self.get_params(deep=False) | {"value_cols": table.roles.value_cols}
+        return Checkpoint(self.checkpoint, identify(parameters, table.collection(), weights))
 
     def _solver(self, spacing: float) -> Solver:
         return Solver(
@@ -276,6 +320,10 @@ class LatentODE(BaseEstimator):
             return None
         if isinstance(self.residual, str) and self.residual == "auto":
             return "auto"
+        if not isinstance(self.residual, (str, Sequence, np.ndarray)):
+            raise TypeError(
+                f"residual must be a kernel's name, a list of them, 'auto' or None; got {self.residual!r}"
+            )
         kernels = [self.residual] * n_channels if isinstance(self.residual, str) else list(self.residual)
         if len(kernels) != n_channels:
             raise ValueError(
@@ -322,8 +370,15 @@ class LatentODE(BaseEstimator):
         self.module_.solver = replace(self.module_.solver, **changed, rtol=rtol, atol=atol)
         return self
 
+    @property
+    def solver_report_(self) -> SolverReport:
+        """What the solver, as it is set now, costs and how much it errs on some of the training series."""
+        check_is_fitted(self, "module_")
+        return self.fitted_.solver_report()
+
     # ------------------------------------------------------------------ answers
 
+    @answers_in_kind
     def predict(
         self,
         X: Any,
@@ -361,6 +416,7 @@ class LatentODE(BaseEstimator):
             return np.column_stack(list(columns.values())).astype(dtype)
         return self._answer(table, questions, columns)
 
+    @answers_in_kind
     def forecast(
         self,
         X: Any,
@@ -382,6 +438,7 @@ class LatentODE(BaseEstimator):
         questions = ask_ahead(table, horizon, steps)
         return self._answer(table, questions, self._predict(table, questions, level, n_samples, point))
 
+    @answers_in_kind
     def sample(
         self,
         X: Any,
@@ -451,6 +508,7 @@ class LatentODE(BaseEstimator):
             {},
         )
 
+    @answers_in_kind
     def impute(self, X: Any) -> Any:
         """X with its NaN among the channels filled by the posterior mean; observed values stay."""
         predicted = self.predict(X)
@@ -467,6 +525,7 @@ class LatentODE(BaseEstimator):
                 filled[name] = column.where(~missing, predicted[name])
         return filled
 
+    @answers_in_kind
     def encode(self, X: Any) -> pd.DataFrame:
         """Mean and standard deviation of q(z0 | series): one row per series, columns z0_1.. and z0_1_std.."""
         check_is_fitted(self, "module_")
@@ -477,6 +536,55 @@ class LatentODE(BaseEstimator):
         index = table.ids if table.roles.is_single else table.ids.rename(table.roles.id_name)
         return pd.DataFrame(values, index=index, columns=columns)
 
+    @answers_in_kind
+    def latent(self, X: Any, times: Any = None) -> pd.DataFrame:
+        """z(t) along the orbit through the posterior mean of z0: columns z_1.. in place of the channels.
+
+        Of a series of more than 256 observations each window that it is read through has an orbit of its own.
+
+        Args:
+            times: as in `predict`.
+        """
+        check_is_fitted(self, "module_")
+        table = self._read(X)
+        questions = ask_rows(table) if times is None else ask_times(table, times)
+        states = self._answers.latent(table, questions)
+        names = _latent_names(states.shape[1])
+        taken = [name for name in names if name in table.roles.key_columns]
+        if taken:
+            raise ValueError(f"a column is called {taken[0]!r}, as one of the answer's is; rename it first")
+        return _lay_out(table, questions, dict(zip(names, states.T, strict=True)), {})
+
+    def velocity(self, Z: Any) -> Any:
+        """The learned vector field dz/dt = f(z) at latent states, per unit of numeric times or per second.
+
+        Args:
+            Z: an array whose last axis holds the L coordinates, or a frame with columns z_1..z_L such as
+                `latent` answers with.
+
+        Returns:
+            An array of the shape of Z; of a frame, a frame with its index and columns z_1..z_L.
+
+        Raises:
+            ValueError: for states of another dimension than the model's.
+        """
+        check_is_fitted(self, "module_")
+        names = _latent_names(self.module_.encoder.latent_dim)
+        if isinstance(Z, pd.DataFrame):
+            missing = [name for name in names if name not in Z.columns]
+            if missing:
+                raise ValueError(f"Z lacks the columns {missing}; a frame of states has {names}")
+            found = self._answers.velocity(Z[names].to_numpy(dtype=np.float64))
+            return pd.DataFrame(found, index=Z.index, columns=names)
+        states = np.asarray(Z, dtype=np.float64)
+        if not states.ndim or states.shape[-1] != len(names):
+            raise ValueError(
+                f"Z has shape {states.shape}, but the last axis of states holds the model's {len(names)} "
+                "latent coordinates"
+            )
+        return self._answers.velocity(states)
+
+    @answers_in_kind
     def score(self, X: Any, y: Any = None) -> float:  # noqa: ARG002 - y is scikit-learn's convention
         """Mean log predictive density of withheld points, in nats per value; higher is better.
 
@@ -492,6 +600,7 @@ class LatentODE(BaseEstimator):
         density, hidden = self._answers.log_density(table, lambda batch: split_contexts(batch, self.task))
         return float(density[hidden].mean())
 
+    @answers_in_kind
     def score_samples(self, X: Any) -> pd.DataFrame:
         """Log predictive density of each observation given the series' other rows, row by row.
 
@@ -682,10 +791,18 @@ class LatentODE(BaseEstimator):
     def _answer(
         self, table: SeriesTable, questions: Questions, columns: Mapping[Hashable, np.ndarray]
     ) -> pd.DataFrame:
-        dtypes = self._dtypes(table, columns)
-        if questions.frame is not None:
-            return answer_rows(questions.frame, table.roles, columns, dtypes)
-        return answer(table.roles, questions.ids, questions.times, columns, dtypes)
+        return _lay_out(table, questions, columns, self._dtypes(table, columns))
+
+
+def _lay_out(
+    table: SeriesTable,
+    questions: Questions,
+    columns: Mapping[Hashable, np.ndarray],
+    dtypes: Mapping[Hashable, Any],
+) -> pd.DataFrame:
+    if questions.frame is not None:
+        return answer_rows(questions.frame, table.roles, columns, dtypes)
+    return answer(table.roles, questions.ids, questions.times, columns, dtypes)
 
 
 def _check_observed(table: SeriesTable) -> None:
@@ -698,8 +815,27 @@ def _check_observed(table: SeriesTable) -> None:
         )
 
 
+def _latent_names(latent_dim: int) -> list[str]:
+    return [f"z_{number + 1}" for number in range(latent_dim)]
+
+
+def _warn_of_little(table: SeriesTable) -> None:
+    observed = table.observed_rows
+    n_series, n_rows = len(np.unique(table.codes[observed])), int(observed.sum())
+    if n_series < FEW_SERIES and n_rows < FEW_ROWS:
+        warnings.warn(
+            f"{n_rows} observed rows in {n_series} series are too little to learn from: forecasts may be no "
+            "better than the last value carried forward, and their bands far too narrow. Fit more series, or "
+            "compare with simple answers on data held back",
+            UserWarning,
+            stacklevel=4,  # past `fit` and the wrapper around it, to the user's own line
+        )
+
+
 def _seed(random_state: Any) -> int:
-    """A number from what scikit-learn takes as random_state."""
+    """A number from what scikit-learn takes as random_state; None leaves the global states alone."""
+    if random_state is None:
+        return int(np.random.SeedSequence().generate_state(1)[0])
     state = check_random_state(random_state)
     if isinstance(random_state, (int, np.integer)):
         return int(random_state)

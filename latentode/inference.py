@@ -18,6 +18,7 @@ __all__ = [
     "encode",
     "heldout_log_density",
     "hidden_log_density",
+    "latent",
     "mixture_quantile",
     "predict",
     "sample",
@@ -299,6 +300,25 @@ def encode(
         order.append(chunk[:, 2])
     back = torch.argsort(torch.cat(order))
     return torch.cat(means)[back], torch.cat(stds)[back]
+
+
+@torch.no_grad()
+def latent(
+    model: LatentODEModel, contexts: SeriesCollection, queries: Queries, device: torch.device | str = "cpu"
+) -> Tensor:
+    """z(t) from the mean of q(z0 | series), at the queries: (Q, L).
+
+    Of a series longer than MAX_ROWS each window has a z0, and so an orbit, of its own.
+    """
+    latent_dim = model.encoder.latent_dim
+    found = torch.empty(len(queries.times), latent_dim, dtype=contexts.values.dtype)
+    for chunk in _chunks(_pieces(contexts, queries, MAX_QUERIES), latent_dim):
+        context = contexts.windows(chunk[:, 0], chunk[:, 1]).to(device)
+        rows, inside = padded_ranges(chunk[:, 2], chunk[:, 3])
+        asked = queries.times[rows].to(device) - model.reference(context).unsqueeze(1)
+        path = model.solve(model.posterior(context).mean.unsqueeze(0), asked).at(asked)[0]
+        found[rows[inside]] = path.cpu()[inside]
+    return found
 
 
 @torch.no_grad()

@@ -1,20 +1,10 @@
-"""One file a model: a JSON description and plain tensors, checked before anything is believed.
-
-The file is one line, `latentode model <version> <sha256 of the rest>`, followed by an ordinary zip
-archive that holds `model.json` and one NumPy `.npy` file for each tensor. Nothing in it is code and
-nothing is unpickled.
-"""
+"""One file a model: its parameters and what its fit learned, in the form of `latentode.archive`."""
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
 import os
-import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +12,7 @@ import torch
 from torch import Tensor
 
 from latentode._version import __version__
+from latentode.archive import read_archive, write_archive
 from latentode.build import Architecture, build_model
 from latentode.fitting import Fitted
 from latentode.frames import Instants, Roles, Scaling
@@ -31,8 +22,7 @@ from latentode.training import Record
 __all__ = ["FORMAT_VERSION", "load_fitted", "read_model_file", "save_fitted", "write_model_file"]
 
 FORMAT_VERSION = 1
-_MAGIC = b"latentode model "
-_DESCRIPTION = "model.json"
+_KIND = "model"
 
 
 def save_fitted(path: str | os.PathLike[str], parameters: Mapping[str, Any], fitted: Fitted) -> None:
@@ -54,11 +44,14 @@ def save_fitted(path: str | os.PathLike[str], parameters: Mapping[str, Any], fit
         "solver": asdict(fitted.model.solver),
         "dtype": str(fitted.dtype).removeprefix("torch."),
         "time_unit": fitted.scaling.time_unit,
+        "span": fitted.span,
+        "tolerance": fitted.tolerance,
         "history": [asdict(record) for record in fitted.history],
     }
     tensors = {f"module.{name}": tensor for name, tensor in fitted.model.state_dict().items()}
     tensors["scaling.center"] = torch.from_numpy(fitted.scaling.center)
     tensors["scaling.spread"] = torch.from_numpy(fitted.scaling.spread)
+    tensors["probe"] = fitted.probe
     write_model_file(path, description, tensors)
 
 
@@ -80,6 +73,9 @@ def load_fitted(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Fitted]:
         roles=Roles(**_tuples(description["roles"])),
         clock=Instants.none(**description["clock"]),
         history=[Record(**record) for record in description["history"]],
+        probe=tensors["probe"],
+        span=description["span"],
+        tolerance=description["tolerance"],
     )
     return description["parameters"], fitted
 
@@ -90,6 +86,8 @@ def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
     def plain(name: str, value: Any) -> Any:
         if isinstance(value, np.generic):
             return value.item()
+        if isinstance(value, os.PathLike):
+            value = os.fspath(value)
         if hasattr(value, "tolist"):  # an array or an index of names
             value = value.tolist()
         if isinstance(value, (list, tuple)):
@@ -110,34 +108,8 @@ def _tuples(settings: Mapping[str, Any]) -> dict[str, Any]:
 def write_model_file(
     path: str | os.PathLike[str], description: Mapping[str, Any], tensors: Mapping[str, Tensor]
 ) -> None:
-    """Writes the file whole or not at all: to a neighbouring file first, which then takes its name.
-
-    Raises:
-        TypeError: where the description holds what JSON can't.
-        OSError: where the file can't be written; an older file of that name is left as it was.
-    """
-    body = io.BytesIO()
-    with zipfile.ZipFile(body, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(_DESCRIPTION, json.dumps(description, indent=1, allow_nan=True))
-        for name, tensor in tensors.items():
-            buffer = io.BytesIO()
-            np.save(buffer, tensor.detach().cpu().numpy(), allow_pickle=False)
-            archive.writestr(f"tensors/{name}.npy", buffer.getvalue())
-    content = body.getvalue()
-    header = _MAGIC + f"{FORMAT_VERSION} {hashlib.sha256(content).hexdigest()}\n".encode()
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"{path.parent} is no folder; make it before saving {path.name} there")
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with scratch.open("wb") as file:
-            file.write(header + content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(scratch, path)
-    except BaseException:
-        scratch.unlink(missing_ok=True)
-        raise
+    """Writes the file whole or not at all, see `write_archive`."""
+    write_archive(path, _KIND, FORMAT_VERSION, description, tensors)
 
 
 def read_model_file(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -147,24 +119,6 @@ def read_model_file(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[
         FileNotFoundError: where there is no such file.
         ValueError: where it is no model file, damaged, or written by a newer version.
     """
-    content = Path(path).read_bytes()
-    header, newline, body = content.partition(b"\n")
-    fields = header.removeprefix(_MAGIC).split(b" ")
-    if not header.startswith(_MAGIC) or not newline or len(fields) != 2 or not fields[0].isdigit():
-        raise ValueError(f"{path} is no saved latentode model (LatentODE.save writes one)")
-    version = int(fields[0])
-    if version > FORMAT_VERSION:
-        raise ValueError(
-            f"{path} has format version {version}, and this latentode reads up to {FORMAT_VERSION}; "
-            "install a newer latentode to load it"
-        )
-    if hashlib.sha256(body).hexdigest().encode() != fields[1]:
-        raise ValueError(f"{path} is damaged: its contents do not match their checksum; take another copy")
-    with zipfile.ZipFile(io.BytesIO(body)) as archive:
-        description = json.loads(archive.read(_DESCRIPTION))
-        tensors = {}
-        for name in archive.namelist():
-            if name.startswith("tensors/"):
-                array = np.load(io.BytesIO(archive.read(name)), allow_pickle=False)
-                tensors[name.removeprefix("tensors/").removesuffix(".npy")] = torch.from_numpy(array)
-    return description, tensors
+    return read_archive(
+        path, _KIND, FORMAT_VERSION, otherwise="saved latentode model (LatentODE.save writes one)"
+    )

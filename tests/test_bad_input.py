@@ -1,10 +1,13 @@
 """Everything malformed is an error before training, naming what is wrong and how to mend it."""
 
+import warnings
 from decimal import Decimal
 
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse
+import torch
 from sklearn.exceptions import NotFittedError
 
 from latentode import LatentODE
@@ -24,8 +27,8 @@ def at(row, column, value):
 
 
 FRAMES = {
-    "no frame": (None, TypeError, "expected a pandas DataFrame; got NoneType"),
-    "a dict": ({"a": [1]}, TypeError, "expected a pandas DataFrame; got dict"),
+    "no frame": (None, TypeError, "expected a pandas DataFrame, .* got NoneType"),
+    "a dict": ({"a": [1]}, TypeError, "expected a pandas DataFrame, .* got dict"),
     "empty": (FRAME.iloc[:0], ValueError, "the frame is empty"),
     "no id column": (FRAME.drop(columns="patient"), ValueError, "id_col='patient' is neither a column"),
     "no time column": (FRAME.drop(columns="hours"), ValueError, "time_col='hours' is neither a column"),
@@ -83,6 +86,96 @@ def test_malformed_frames(name):
     frame, error, message = FRAMES[name]
     with pytest.raises(error, match=message):
         LatentODE("patient", "hours", max_iter=1).fit(frame)
+
+
+HOURLY = FRAME.assign(hours=FRAME.hours.round()).drop_duplicates(["patient", "hours"])
+WARD = pd.Series(pd.factorize(HOURLY.patient)[0], index=HOURLY.index)
+
+FORGOTTEN = {
+    "a number as id": (
+        HOURLY.assign(patient=WARD),
+        {"time_col": "hours"},
+        ValueError,
+        "name it with id_col='patient'",
+    ),
+    "an id beside chosen channels": (
+        HOURLY,
+        {"time_col": "hours", "value_cols": ["hr"]},
+        ValueError,
+        r"the series at hours=0.0 has two rows with different 'hr' values, and column 'patient' tells such rows "
+        r"apart: .* id_col='patient'",
+    ),
+    "text as id": (HOURLY, {"time_col": "hours"}, TypeError, "where numbers belong; .* id_col='patient'"),
+    "categories as id": (
+        HOURLY.astype({"patient": "category"}),
+        {"time_col": "hours"},
+        TypeError,
+        "has dtype category .* id_col='patient'",
+    ),
+    "no id at all": (
+        HOURLY.drop(columns="patient"),
+        {"time_col": "hours"},
+        ValueError,
+        r"has two rows with different 'hr' values; times must be unique .*groupby\('hours'\)",
+    ),
+    "the clock": (
+        HOURLY.drop(columns="patient").assign(hours=pd.to_datetime(HOURLY.hours, unit="h")),
+        {},
+        TypeError,
+        "column 'hours' has dtype datetime64.* time_col='hours'",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FORGOTTEN)
+def test_forgotten_roles_are_guessed(name):
+    frame, roles, error, message = FORGOTTEN[name]
+    with pytest.raises(error, match=message):
+        LatentODE(**roles, max_iter=1).fit(frame)
+
+
+ARRAYS = {
+    "no columns": (np.empty((5, 0)), ValueError, r"0 feature\(s\) \(shape=\(5, 0\)\) while a minimum of 1"),
+    "no rows": (np.empty((0, 2)), ValueError, "the frame is empty"),
+    "three dimensions": (np.zeros((2, 2, 2)), ValueError, "must have two dimensions"),
+    "a number": (np.float64(3.0), ValueError, "must have two dimensions"),
+    "lists of unequal length": ([[1.0], [1.0, 2.0]], ValueError, "don't make a table of a row for each time"),
+    "objects": ([[{"a": 1}], [2.0]], TypeError, "holds more than numbers: .* argument must be a string or a"),
+    "words among objects": (np.array([["a"], [2.0]], dtype=object), ValueError, "could not convert string"),
+    "words": ([["a"], ["b"]], TypeError, "where numbers belong"),
+    "complex": (np.full((9, 1), 1j), ValueError, "Complex data not supported"),
+    "infinite": ([[1.0], [np.inf]], ValueError, "the series at time=1: column 0 is infinite"),
+    "nothing but NaN": (np.full((9, 1), np.nan), ValueError, "column 0 has no observed value"),
+    "dates": (np.array([["2024-01-01"], ["2024-01-02"]], dtype="M8[s]"), TypeError, "dtype datetime64"),
+    "sparse": (scipy.sparse.csr_array(np.eye(3)), TypeError, r"sparse data can't be read, .*\.toarray\(\)"),
+    "a sparse matrix": (scipy.sparse.coo_matrix(np.eye(3)), TypeError, "sparse data can't be read"),
+    "a tensor that is trained": (torch.zeros(3, 1, requires_grad=True), ValueError, "don't make a table"),
+    "text": ("frame.csv", TypeError, "expected a pandas DataFrame, .* got str"),
+    "a generator": ((row for row in [[1.0]]), TypeError, "expected a pandas DataFrame, .* got generator"),
+}
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+def test_arrays_that_are_no_table_of_numbers(name):
+    data, error, message = ARRAYS[name]
+    with pytest.raises(error, match=message):
+        LatentODE(max_iter=1).fit(data)
+
+
+def test_little_data_is_fitted_with_a_warning():
+    quick = LatentODE("patient", "hours", max_iter=1, residual="ou", random_state=0)
+    few = make_frame(4)
+    with pytest.warns(
+        UserWarning, match="43 observed rows in 4 series are too little to learn from"
+    ) as caught:
+        quick.fit(few)
+    assert caught[0].filename == __file__  # it points at the line that called fit
+    assert np.isfinite(quick.predict(few).hr).all()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        quick.fit(make_frame(5))
+        long = pd.DataFrame({"x": np.sin(np.arange(100.0))})
+        LatentODE(max_iter=1, residual="ou").fit(long)
 
 
 LAYOUTS = {
@@ -145,54 +238,70 @@ def test_roles_that_do_not_fit(name):
         LatentODE(**roles, max_iter=1).fit(frame)
 
 
+COUNT = r"must be an int in the range \[1, inf\)"
 PARAMETERS = [
-    ({"latent_dim": 0}, ValueError, "latent_dim must be a positive integer or None; got 0"),
-    ({"latent_dim": 2.5}, TypeError, "latent_dim must be a positive integer or None; got 2.5"),
-    ({"encoder_units": -1}, ValueError, "encoder_units must be a positive integer"),
+    ({"latent_dim": 0}, ValueError, f"'latent_dim' parameter of LatentODE {COUNT} or None. Got 0"),
+    ({"latent_dim": 2.5}, TypeError, f"'latent_dim' parameter of LatentODE {COUNT} or None. Got 2.5"),
+    ({"encoder_units": -1}, ValueError, f"'encoder_units' .* {COUNT}"),
+    ({"encoder_units": (64,)}, TypeError, rf"'encoder_units' .* {COUNT} or None. Got \(64,\)"),
     ({"field_units": 64}, TypeError, "field_units must be a list of layer widths"),
     ({"field_units": (64, 0)}, ValueError, "each width in field_units must be a positive integer; got 0"),
+    (
+        {"field_units": (64, None)},
+        TypeError,
+        "each width in field_units must be a positive integer; got None",
+    ),
     ({"decoder_units": "wide"}, TypeError, "decoder_units must be a list of layer widths"),
-    ({"max_iter": 0}, ValueError, "max_iter must be a positive integer; got 0"),
-    ({"max_iter": True}, TypeError, "max_iter must be a positive integer; got True"),
-    ({"batch_size": -3}, ValueError, "batch_size must be a positive integer"),
-    ({"learning_rate": 0.0}, ValueError, "learning_rate must be a positive number or None; got 0.0"),
-    ({"learning_rate": np.nan}, ValueError, "learning_rate must be a positive number"),
-    ({"kl_weight": -1.0}, ValueError, "kl_weight must be a number of 0 or more; got -1.0"),
-    ({"validation_fraction": 1.0}, ValueError, "validation_fraction must be .* below 1; got 1.0"),
-    (
-        {"context_weight": 1.5},
-        ValueError,
-        "context_weight must be a number of 0 or more up to 1 or None; got",
-    ),
+    ({"max_iter": 0}, ValueError, f"'max_iter' parameter of LatentODE {COUNT}. Got 0"),
+    ({"max_iter": 1e3}, TypeError, f"'max_iter' .* {COUNT}. Got 1000.0"),
+    ({"max_iter": True}, TypeError, "'max_iter' parameter of LatentODE must be a number or a name; got True"),
+    ({"kl_weight": False}, TypeError, "'kl_weight' parameter of LatentODE must be a number or a name"),
+    ({"batch_size": -3}, ValueError, f"'batch_size' .* {COUNT} or None. Got -3"),
+    ({"learning_rate": 0.0}, ValueError, r"'learning_rate' .* in the range \(0.0, inf\) or None. Got 0.0"),
+    ({"learning_rate": np.nan}, ValueError, r"'learning_rate' .* in the range \(0.0, inf\) or None. Got nan"),
+    ({"learning_rate": "fast"}, TypeError, "'learning_rate' .* must be a float .* Got 'fast'"),
+    ({"kl_weight": -1.0}, ValueError, r"'kl_weight' .* in the range \[0.0, inf\). Got -1.0"),
+    ({"kl_weight": np.inf}, ValueError, r"'kl_weight' .* in the range \[0.0, inf\). Got inf"),
+    ({"validation_fraction": 1.0}, ValueError, r"'validation_fraction' .* \[0.0, 1.0\). Got 1.0"),
+    ({"context_weight": 1.5}, ValueError, r"'context_weight' .* \[0.0, 1.0\] or None. Got 1.5"),
     ({"residual": ["auto", "ou", "ou"]}, ValueError, "residual='auto' is for all channels at once"),
+    ({"residual": 3}, TypeError, "residual must be a kernel's name, a list of them, 'auto' or None; got 3"),
     ({"device": "gpu"}, ValueError, "device='gpu' can't be used"),
-    ({"verbose": "yes"}, TypeError, "verbose must be an integer of 0 or more"),
-    ({"tolerance": 0}, ValueError, "tolerance must be a positive number"),
-    ({"knot_spacing": -0.1}, ValueError, "knot_spacing must be a positive number or None"),
-    ({"patience": 0}, ValueError, "patience must be a positive integer"),
-    ({"n_samples": 0}, ValueError, "n_samples must be a positive integer"),
-    (
-        {"task": "forecast"},
-        ValueError,
-        "task must be one of 'both', 'interpolate', 'extrapolate'; got 'forecast'",
-    ),
-    ({"origin": "middle"}, ValueError, "origin must be one of 'first', 'last'; got 'middle'"),
-    ({"likelihood": "cauchy"}, ValueError, "likelihood must be one of 'gaussian'; got 'cauchy'"),
+    ({"device": 1.5}, ValueError, "device=1.5 can't be used"),
+    ({"verbose": "yes"}, TypeError, "'verbose' parameter of LatentODE must be .* Got 'yes'"),
+    ({"tolerance": 0}, ValueError, r"'tolerance' .* \(0.0, inf\). Got 0"),
+    ({"knot_spacing": -0.1}, ValueError, r"'knot_spacing' .* \(0.0, inf\) or None. Got -0.1"),
+    ({"patience": 0}, ValueError, f"'patience' .* {COUNT}. Got 0"),
+    ({"n_samples": 0}, ValueError, f"'n_samples' .* {COUNT}. Got 0"),
+    ({"task": "forecast"}, ValueError, "'task' .* must be a str among .*'interpolate'.* Got 'forecast'"),
+    ({"task": None}, TypeError, "'task' .* must be a str among .* Got None"),
+    ({"origin": "middle"}, ValueError, "'origin' .* must be a str among .* Got 'middle'"),
+    ({"likelihood": "cauchy"}, ValueError, "'likelihood' .* must be a str among .*'gaussian'.* Got 'cauchy'"),
     ({"residual": "rbf"}, ValueError, "residual must be one of .*; got 'rbf'"),
     ({"residual": ["ou", "ou"]}, ValueError, "residual names 2 kernels for 3 channels"),
     ({"method": "rk5"}, ValueError, "unknown solver method 'rk5'; choose one of euler"),
     ({"engine": "jax"}, ValueError, "unknown engine 'jax'"),
+    ({"engine": "fused", "method": "dopri5"}, ValueError, "engine='fused' takes fixed steps"),
+    ({"engine": "fused", "gradient": "backprop"}, ValueError, "engine='fused' has its own exact gradient"),
+    ({"engine": "torchdiffeq", "method": "tsit5"}, ValueError, "torchdiffeq has no 'tsit5'"),
     ({"gradient": "exact"}, ValueError, "unknown gradient 'exact'"),
     ({"rtol": 1e-3}, ValueError, "rtol is for the adaptive methods"),
-    ({"dtype": "float16"}, ValueError, "dtype must be one of 'float32', 'float64'; got 'float16'"),
-    ({"random_state": "lucky"}, ValueError, "lucky"),
+    ({"method": "dopri5", "atol": -1.0}, ValueError, r"'atol' .* \(0.0, inf\) or None. Got -1.0"),
+    ({"dtype": "float16"}, ValueError, "'dtype' .* must be a str among .* Got 'float16'"),
+    ({"random_state": "lucky"}, ValueError, "'random_state' .* or None. Got 'lucky'"),
+    ({"random_state": -1}, ValueError, r"'random_state' .* \[0, 4294967295\].* Got -1"),
+    ({"random_state": 2**32}, ValueError, r"'random_state' .* Got 4294967296"),
+    ({"random_state": np.random.default_rng(0)}, TypeError, "'random_state' .* Got Generator"),
+    ({"warm_start": "maybe"}, TypeError, "'warm_start' .* must be an instance of 'bool'.* Got 'maybe'"),
+    ({"id_col": ["patient"]}, TypeError, r"id_col must be the name of one column; got \['patient'\]"),
+    ({"time_col": {"hours"}}, TypeError, r"time_col must be the name of one column; got \{'hours'\}"),
 ]
 
 
 @pytest.mark.parametrize(("settings", "error", "message"), PARAMETERS, ids=lambda value: str(value)[:40])
 def test_parameters_out_of_range(settings, error, message):
     with pytest.raises(error, match=message):
-        LatentODE("patient", "hours", **settings).fit(FRAME)
+        LatentODE(**({"id_col": "patient", "time_col": "hours"} | settings)).fit(FRAME)
 
 
 QUESTIONS = {
@@ -269,6 +378,16 @@ QUESTIONS = {
         "are they in the units the model was fitted",
     ),
     "infinite value": (lambda m: m.score(changed(hr=np.inf)), ValueError, "column 'hr' is infinite"),
+    "states of another dimension": (
+        lambda m: m.velocity(np.zeros((3, 2))),
+        ValueError,
+        r"Z has shape \(3, 2\), but the last axis of states holds the model's 5 latent coordinates",
+    ),
+    "states without a coordinate": (
+        lambda m: m.velocity(m.latent(FRAME).drop(columns="z_2")),
+        ValueError,
+        r"Z lacks the columns \['z_2'\]",
+    ),
     "nothing to score": (
         lambda m: m.score(changed(hr=np.nan, temp=np.nan, flat=np.nan)),
         ValueError,
@@ -288,7 +407,7 @@ def test_frames_of_another_layout_than_the_fit_are_named():
     model = LatentODE(max_iter=1, random_state=0).fit(FRAME.set_index(["patient", "hours"]))
     with pytest.raises(ValueError, match=r"fitted to a frame with a \(series, time\) index"):
         model.predict(FRAME)
-    model = LatentODE(max_iter=1, random_state=0).fit(np.random.default_rng(0).normal(size=(20, 2)))
+    model = LatentODE(max_iter=1, random_state=0).fit(np.random.default_rng(0).normal(size=(100, 2)))
     with pytest.raises(ValueError, match="X has 3 features, but LatentODE is expecting 2"):
         model.predict([[1.0, 2.0, 3.0]] * 5)
 
@@ -313,6 +432,8 @@ def test_datetime_models_name_bad_horizons_and_zones():
         lambda m: m.sample_prior(),
         lambda m: m.impute(FRAME),
         lambda m: m.encode(FRAME),
+        lambda m: m.latent(FRAME),
+        lambda m: m.velocity(np.zeros(4)),
         lambda m: m.score(FRAME),
         lambda m: m.score_samples(FRAME),
         lambda m: m.save("never.latentode"),

@@ -2,6 +2,7 @@
 
 from latentode.frames.clock import Instants, read_times
 from latentode.frames.layout import SAMPLE, answer, answer_rows, float_dtype
+from latentode.frames.libraries import answers_in_kind, to_pandas
 from latentode.frames.questions import Questions, ask_ahead, ask_rows, ask_times, read_asked
 from latentode.frames.scaling import Scaling
 from latentode.frames.table import Roles, SeriesTable, read_frame
@@ -15,6 +16,7 @@ __all__ = [
     "SeriesTable",
     "answer",
     "answer_rows",
+    "answers_in_kind",
     "ask_ahead",
     "ask_rows",
     "ask_times",
@@ -22,4 +24,5 @@ __all__ = [
     "read_asked",
     "read_frame",
     "read_times",
+    "to_pandas",
 ]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-__all__ = ["Instants", "duration", "parse_times", "read_times"]
+__all__ = ["Instants", "as_index", "duration", "parse_times", "read_times"]
 
 _NANOSECONDS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 
@@ -46,6 +46,15 @@ class Instants:
         return (self.whole - origin.whole).astype(np.float64) + (self.part - origin.part)
 
 
+def as_index(column: Any) -> pd.Index:
+    """A column's values as an index of its dtype; pandas has none of half precision."""
+    dtype = getattr(column, "dtype", None)
+    if dtype == np.float16:
+        column = column.astype(np.float32)
+    # Left to itself pandas 2 looks into objects for another dtype, and warns that pandas 3 won't.
+    return pd.Index(column, dtype=object if pd.api.types.is_object_dtype(dtype) else None)
+
+
 def parse_times(times: Any, what: str, *, like: Instants | None = None, zone: Any = None) -> pd.Index:
     """Numbers, datetimes or timedeltas as an index of a proper dtype.
 
@@ -57,7 +66,7 @@ def parse_times(times: Any, what: str, *, like: Instants | None = None, zone: An
     """
     if np.ndim(times) == 0:
         raise TypeError(f"{what} must be a list or index of times; got {times!r}")
-    index = pd.Index(times)
+    index = as_index(times)
     if index.dtype == object or pd.api.types.is_string_dtype(index.dtype):
         index = _from_objects(index, what, like)
         if zone is not None and isinstance(index, pd.DatetimeIndex) and index.tz is None:
@@ -65,6 +74,8 @@ def parse_times(times: Any, what: str, *, like: Instants | None = None, zone: An
     if isinstance(index, pd.PeriodIndex):
         return index.to_timestamp()
     if isinstance(index.dtype, pd.ArrowDtype):
+        if "decimal" in str(index.dtype):
+            raise TypeError(f"{what} holds decimal numbers; convert it with astype(float)")
         if pd.api.types.is_datetime64_any_dtype(index.dtype):
             return pd.DatetimeIndex(index.array.__arrow_array__().to_pandas())
         if pd.api.types.is_timedelta64_dtype(index.dtype) or index.dtype.kind == "m":
@@ -81,6 +92,7 @@ def read_times(times: Any, what: str, *, like: Instants | None = None) -> Instan
 
     Raises:
         TypeError: for times of no known kind, or of another kind than `like`.
+        ValueError: for integers that 64 bits with a sign don't hold.
     """
     index = parse_times(times, what)
     if pd.api.types.is_datetime64_any_dtype(index.dtype):
@@ -99,15 +111,18 @@ def read_times(times: Any, what: str, *, like: Instants | None = None) -> Instan
     if like is not None:
         _check_kind(kind, aware, like, what)
     if kind == "number":
-        return _numbers(index)
+        return _numbers(index, what)
     return _ticks(index, kind, aware)
 
 
-def _numbers(index: pd.Index) -> Instants:
+def _numbers(index: pd.Index, what: str) -> Instants:
     if pd.api.types.is_integer_dtype(index.dtype) and not index.hasnans:
         numbers = index.to_numpy()
-        if numbers.dtype != np.uint64 or not len(numbers) or numbers.max() <= np.iinfo(np.int64).max:
-            return Instants(numbers.astype(np.int64), np.zeros(len(numbers)), "number")
+        if len(numbers) and numbers.max() > np.iinfo(np.int64).max:
+            raise ValueError(
+                f"{what} holds integers above 2**63 - 1; subtract a common origin from them first"
+            )
+        return Instants(numbers.astype(np.int64), np.zeros(len(numbers)), "number")
     numbers = index.to_numpy(dtype=np.float64, na_value=np.nan)
     whole = np.floor(numbers)
     with np.errstate(invalid="ignore"):  # inf - inf: refused by the reader, with the series' name
@@ -138,9 +153,11 @@ def _from_objects(index: pd.Index, what: str, like: Instants | None) -> pd.Index
             return pd.Index(index.to_numpy(dtype=np.float64))
     except (ValueError, TypeError) as failure:
         raise TypeError(f"{what} can't be read as times: {failure}") from failure
+    remedy = "pd.to_datetime, pd.to_timedelta or pd.to_numeric"
+    if kind == "decimal":
+        remedy = "astype(float)"
     raise TypeError(
-        f"{what} holds {'text' if kind == 'string' else kind}, not times; convert it first with "
-        "pd.to_datetime, pd.to_timedelta or pd.to_numeric"
+        f"{what} holds {'text' if kind == 'string' else kind}, not times; convert it first with {remedy}"
     )
 
 

@@ -16,7 +16,12 @@ SAMPLE = "sample"
 
 
 def float_dtype(dtype: Any) -> Any:
-    """The dtype in which a prediction of a column of this dtype is given: its own, if that is a float's."""
+    """The dtype in which a prediction of a column of this dtype is given: its own, if that is a float's.
+
+    Predictions are never sparse, and half precision would round them.
+    """
+    if isinstance(dtype, pd.SparseDtype):
+        return float_dtype(dtype.subtype)
     if isinstance(dtype, pd.ArrowDtype):
         return dtype if pd.api.types.is_float_dtype(dtype) else "double[pyarrow]"
     if pd.api.types.is_extension_array_dtype(dtype):
@@ -74,6 +79,10 @@ def answer(
         index = pd.Index(levels[0][1], name=levels[0][0])
     else:
         index = pd.MultiIndex.from_arrays([v for _, v in levels], names=[name for name, _ in levels])
-    key_columns = {name: pd.Series(values, index=index) for name, values, is_level in keys if not is_level}
+    key_columns = {
+        name: pd.Series(values, index=index, dtype=values.dtype)
+        for name, values, is_level in keys
+        if not is_level
+    }
     values = _columns(columns, dtypes, index)
     return pd.concat([pd.DataFrame(key_columns, index=index), values], axis=1) if key_columns else values

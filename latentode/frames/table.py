@@ -10,7 +10,10 @@ import numpy as np
 import pandas as pd
 import torch
 
-from latentode.frames.clock import Instants, read_times
+from latentode.frames.arrays import as_array
+from latentode.frames.clock import Instants, as_index, read_times
+from latentode.frames.hints import likely_id, role_hint
+from latentode.frames.libraries import to_pandas
 from latentode.series import SeriesCollection
 
 __all__ = ["Roles", "SeriesTable", "read_frame", "read_keys", "shown"]
@@ -52,12 +55,12 @@ class Roles:
             return None
         if self.id_level is not None:
             return frame.index.get_level_values(self.id_level)
-        return pd.Index(frame[self.id_name])
+        return as_index(frame[self.id_name])
 
     def time_of(self, frame: pd.DataFrame) -> pd.Index:
         if self.time_level is not None:
             return frame.index.get_level_values(self.time_level)
-        return pd.Index(frame[self.time_name])
+        return as_index(frame[self.time_name])
 
     def describe_time(self) -> str:
         if self.time_level is None:
@@ -157,10 +160,7 @@ def read_frame(
     frame, from_array = _as_frame(data)
     roles = _find_roles(frame, id_col, time_col, value_cols, from_array=from_array)
     ids, codes, times = read_keys(frame, roles, like=like)
-    values = np.column_stack([_read_values(frame[column], column) for column in roles.value_cols]).reshape(
-        len(frame), len(roles.value_cols)
-    )
-    table = SeriesTable(frame, roles, ids, codes, times, values)
+    table = SeriesTable(frame, roles, ids, codes, times, _read_channels(frame, roles))
     _check_finite(table)
     _check_duplicates(table)
     return table
@@ -181,7 +181,7 @@ def read_keys(
                 f"row {row} has no series id (in {_name(roles.id_name, 'the index')}); "
                 "every row must say which series it belongs to"
             )
-        ids = pd.Index(ids)
+        ids = as_index(ids)
     what = roles.describe_time()
     times = read_times(roles.time_of(frame), what, like=like)
     bad = ~(np.isfinite(times.whole) & np.isfinite(times.part))
@@ -196,20 +196,15 @@ def read_keys(
 
 
 def _as_frame(data: Any) -> tuple[pd.DataFrame, bool]:
+    data = to_pandas(data)
     if isinstance(data, pd.DataFrame):
         frame, from_array = data, False
     elif isinstance(data, pd.Series):
         frame, from_array = data.to_frame("value" if data.name is None else data.name), False
-    elif isinstance(data, (np.ndarray, list)):
-        array = np.asarray(data)
-        if array.ndim != 2:
-            raise ValueError(
-                f"an array must have two dimensions, a row for each time and a column for each channel; "
-                f"got {array.ndim}. Reshape your data: x.reshape(-1, 1) makes one channel of a 1-D array"
-            )
-        frame, from_array = pd.DataFrame(array), True
+    elif isinstance(data, list) or hasattr(data, "__array__") or hasattr(data, "toarray"):
+        frame, from_array = pd.DataFrame(as_array(data)), True
     else:
-        raise TypeError(f"expected a pandas DataFrame; got {type(data).__name__}")
+        raise TypeError(f"expected a pandas DataFrame, one of polars or an array; got {type(data).__name__}")
     if not frame.columns.is_unique:
         twice = frame.columns[frame.columns.duplicated()][0]
         raise ValueError(f"two columns are called {twice!r}; column names must be unique")
@@ -226,6 +221,9 @@ def _find_roles(
     *,
     from_array: bool,
 ) -> Roles:
+    for role, name in (("id_col", id_col), ("time_col", time_col)):
+        if not isinstance(name, Hashable):
+            raise TypeError(f"{role} must be the name of one column; got {name!r}")
     levels = list(frame.index.names)
     is_multi = isinstance(frame.index, pd.MultiIndex)
     if is_multi and frame.index.nlevels != 2 and (id_col is None or time_col is None):
@@ -278,6 +276,18 @@ def _find_roles(
         if both:
             raise ValueError(f"{both[0]!r} can't be both a value column and the id or time column")
     return Roles(id_name, time_name, tuple(chosen), id_level, time_level, from_array)
+
+
+def _read_channels(frame: pd.DataFrame, roles: Roles) -> np.ndarray:
+    """The channels side by side: (R, D)."""
+    columns = []
+    for name in roles.value_cols:
+        try:
+            columns.append(_read_values(frame[name], name))
+        except TypeError as failure:
+            hint = role_hint(frame[name], single=roles.is_single, by_index=roles.time_level is not None)
+            raise TypeError(f"{failure}{hint}") from None
+    return np.column_stack(columns).reshape(len(frame), len(columns))
 
 
 def _read_values(column: pd.Series, name: Hashable) -> np.ndarray:
@@ -336,6 +346,13 @@ def _check_duplicates(table: SeriesTable) -> None:
     group, column = (int(i[0]) for i in np.nonzero(conflict))
     row = int(order[starts[group]])
     keys = table.roles
+    forgotten = likely_id(table.frame, keys.key_columns, table.times) if keys.is_single else None
+    if forgotten is not None:
+        raise ValueError(
+            f"{_where(table, row)} has two rows with different {keys.value_cols[column]!r} values, and column "
+            f"{forgotten!r} tells such rows apart: does it say which series a row belongs to? Then name it with "
+            f"id_col={forgotten!r}"
+        )
     remedy = f"df.groupby({_key_names(keys)}).mean()"
     raise ValueError(
         f"{_where(table, row)} has two rows with different {keys.value_cols[column]!r} values; times must "

@@ -1,0 +1,92 @@
+"""Frames of other libraries: read as pandas', answered in kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar, cast
+
+import pandas as pd
+
+__all__ = ["answers_in_kind", "to_pandas"]
+
+# Libraries whose frames narwhals reads and that lie in memory as a whole.
+LIBRARIES = ("polars", "pyarrow", "modin", "cudf")
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def answers_in_kind(method: Method) -> Method:
+    """A method of pandas frames that takes polars' and others' too, and answers with a frame of that library.
+
+    Such frames have no index: what pandas keeps there is a column of the answer.
+
+    Raises:
+        TypeError: for a frame that is not in memory yet.
+        ValueError: for a frame without an index where the estimator names no time column.
+    """
+
+    @wraps(method)
+    def asked(self: Any, X: Any, *arguments: Any, **settings: Any) -> Any:
+        arguments = tuple(to_pandas(value) for value in arguments)
+        settings = {name: to_pandas(value) for name, value in settings.items()}
+        if not _is_foreign(X):
+            return method(self, X, *arguments, **settings)
+        if self.time_col is None:
+            raise ValueError(
+                f"a frame of {_library(X)} has no index to be its clock; name the time column with time_col=..."
+            )
+        found = method(self, to_pandas(X), *arguments, **settings)
+        return _like(X, found, [self.id_col, self.time_col]) if isinstance(found, pd.DataFrame) else found
+
+    return cast(Method, asked)
+
+
+def to_pandas(data: Any) -> Any:
+    """A frame or series of another library as pandas'; anything else as it is."""
+    if not _is_foreign(data):
+        return data
+    read = _narwhals(data).from_native(data, eager_only=True, allow_series=True)
+    if hasattr(read, "columns"):
+        return read.to_pandas()
+    return read.alias("times").to_frame().to_pandas()["times"]  # by way of a frame zones are kept
+
+
+def _library(data: Any) -> str:
+    return type(data).__module__.partition(".")[0]
+
+
+def _is_foreign(data: Any) -> bool:
+    if _library(data) not in LIBRARIES:
+        return False
+    if type(data).__name__ == "LazyFrame":
+        raise TypeError("a LazyFrame is not computed yet; call .collect() on it first")
+    return type(data).__name__ in ("DataFrame", "Series", "Table", "ChunkedArray")
+
+
+def _narwhals(data: Any) -> Any:
+    try:
+        import narwhals  # needed for other libraries' frames only
+    except ImportError as failure:
+        library = _library(data)
+        raise ImportError(
+            f"frames of {library} are read through narwhals; install it with pip install 'latentode[polars]'"
+        ) from failure
+    return narwhals
+
+
+def _like(given: Any, found: pd.DataFrame, keys: list[Any]) -> Any:
+    """A pandas frame in the library of `given`, its key columns in their dtypes where nothing is lost by it."""
+    import pyarrow as pa  # what pandas and the other library both speak
+
+    if found.index.nlevels > 1 or found.index.name is not None:
+        found = found.reset_index()
+    nw = _narwhals(given)
+    like = nw.from_native(given, eager_only=True)
+    answer = nw.from_arrow(pa.Table.from_pandas(found, preserve_index=False), backend=like.implementation)
+    for name in keys:
+        if name in answer.columns and name in like.columns and answer[name].dtype != like[name].dtype:
+            cast_column = answer[name].cast(like[name].dtype)
+            if (cast_column.cast(answer[name].dtype) == answer[name]).all():
+                answer = answer.with_columns(cast_column)
+    return answer.to_native()
