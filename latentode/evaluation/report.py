@@ -26,6 +26,8 @@ MAX_SENTENCES = 12
 MISS = 0.05
 ENOUGH_VALUES = 100
 
+_ALL = "all of them"
+
 TITLES = {
     "extrapolate": ("Extrapolation", "origins", "time since the last row of the context"),
     "interpolate": ("Interpolation", "random hidings", "time to the nearest row of the context"),
@@ -93,21 +95,28 @@ class Evaluation:
         prefix = "skill" if metric == "rmse" else "mae_skill"
         cells = list(rivals.groupby(["channel", "lead"], sort=False, observed=True))
         sure = not rivals[f"{prefix}-lo"].isna().all()
-        won, lost = 0, []
+        names = list(rivals["predictor"].unique())
+        won, lost = dict.fromkeys([*names, _ALL], 0), []
         for (channel, lead), rows in cells:
             least = rows[f"{prefix}-lo"] if sure else rows[prefix]
+            for name in rows["predictor"][least > 0]:
+                won[name] += 1
             if (least > 0).all():
-                won += 1
+                won[_ALL] += 1
                 continue
             defeat = self._defeat(channel, lead, rows[~(least > 0)], task, metric, prefix)
             lost.append((rows[prefix].min(), defeat))
         if len(lost) > MAX_SENTENCES:  # the worst are told
             lost.sort(key=lambda pair: pair[0])
-        what = f"{len(cells)} " + (
-            "channels" if self._many(task) else "combinations of channel and lead time"
-        )
-        how = f", with {INTERVAL} % confidence" if sure else " (too few series for an interval)"
-        lines = [f"The {MODEL} beats every baseline in {won} of {what}{how}."]
+        what = "channels" if self._many(task) else "combinations of channel and lead time"
+        if len(names) == 1:
+            del won[_ALL]
+        counts = [f"{_the(name)} in {count}" for name, count in won.items()]
+        listed = counts[0] if len(counts) == 1 else f"{', '.join(counts[:-1])} and {counts[-1]}"
+        lines = [
+            f"{f'With {INTERVAL} % confidence' if sure else 'Without intervals, for want of series,'} "
+            f"the {MODEL} beats {listed} of {len(cells)} {what}."
+        ]
         if lost:
             lines += ["Where it does not:", *_some([defeat for _, defeat in lost])]
         return lines + off
