@@ -646,7 +646,8 @@ class LatentODE(BaseEstimator):
             n_origins: contexts made of each series: origins, evenly over its rows from a third to the end,
                 or random hidings.
             hide: share of a series' rows that is hidden to interpolate; its first and last never are.
-            level: coverages of the bands in percent. CRPS is computed from the bands' bounds.
+            level: coverages of the bands in percent. CRPS is computed from the bands' bounds; without any
+                there is none.
             point: which answer the errors are of, the "mean" or the "median".
             baselines: names among "last value", "constant velocity", "linear", "pchip", "series mean",
                 "training mean", "ridge"; None takes all that suit a task. Of a channel that a context does
