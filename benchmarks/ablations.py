@@ -141,7 +141,7 @@ def main() -> None:
             if settings and _is_usual(usual, settings):
                 continue
             for seed in chosen.seeds:
-                scores = fit(settings, seed, chosen.quick)
+                scores = {k: float(v) for k, v in fit(settings, seed, chosen.quick).items()}
                 record.add({"problem": name, "variant": variant, "seed": seed, "rows": {variant: scores}})
                 print(
                     f"{name}, {variant}, seed {seed}: { {k: round(v, 4) for k, v in scores.items()} }",
