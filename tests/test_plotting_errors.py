@@ -7,7 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from latentode import LatentODE
 from latentode.plotting import plot_calibration, plot_errors
+from tests.conftest import make_frame
 
 PREDICTORS = ["latent ODE", "last value", "series mean"]
 LEVELS = (50.0, 90.0)
@@ -117,3 +119,18 @@ def test_bands_and_axes_that_lack_are_named():
     _, ax = plt.subplots()
     with pytest.raises(ValueError, match="ax holds 1 Axes, but 2 channels"):
         plot_errors(evaluation(), ax=ax)
+
+
+def test_a_real_evaluation_is_drawn():
+    model = LatentODE("patient", "hours", ["hr", "temp"], residual=None, max_iter=2, random_state=0)
+    model.fit(make_frame())
+    found = model.evaluate(make_frame(n_series=8, seed=3), task="extrapolate", level=[50, 90], n_bootstrap=20)
+    ours = found.table[(found.table["predictor"] == "latent ODE") & (found.table["lead"] != "all")]
+    for ax, name in zip(plot_errors(found), ["hr", "temp"], strict=True):
+        rows = ours[ours["channel"] == name].sort_values("lead_mean")
+        np.testing.assert_allclose(line(ax, "latent ODE").get_ydata(), rows["rmse"])
+    for ax, name in zip(plot_calibration(found), ["hr", "temp"], strict=True):
+        rows = ours[ours["channel"] == name].set_index("lead")
+        for lead in rows.index:
+            expected = 100 * rows.loc[lead, ["coverage-50", "coverage-90"]].to_numpy(dtype=float)
+            np.testing.assert_allclose(line(ax, lead).get_ydata(), expected)
