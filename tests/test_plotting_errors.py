@@ -77,6 +77,14 @@ def test_the_shade_is_the_models_interval():
     assert vertices[:, 1].max() == pytest.approx(1.9 + 0.3)
 
 
+def test_a_hopeless_rival_does_not_flatten_the_others():
+    hopeless = evaluation()
+    hopeless.table.loc[hopeless.table["predictor"] == "series mean", ["rmse", "rmse-lo", "rmse-hi"]] *= 100
+    low, high = plot_errors(hopeless, task="extrapolate", channels="hr").get_ylim()
+    assert (low, high) == (0, pytest.approx(2.5 * 2.9))  # 2.5 times the largest error of the best rival
+    assert plot_errors(evaluation(), task="extrapolate", channels="hr").get_ylim()[1] > 3.9 + 0.3
+
+
 def test_metric_and_task_are_chosen_and_intervals_may_lack():
     ax = plot_errors(evaluation(), metric="mae", task="interpolate", channels="temp")
     np.testing.assert_allclose(line(ax, "latent ODE").get_ydata(), [(7 + 0.3) / 2, (7 + 0.9) / 2])
