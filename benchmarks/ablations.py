@@ -17,9 +17,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from examples.storm_task import errors, forecast_origins, last_value, split_by_season
+
 from benchmarks import physionet, physionet_task, spiral_task, spirals
 from benchmarks.record import Record, parse_arguments, spread_table
-from examples.storm_task import errors, forecast_origins, last_value, split_by_season
 from examples.storm_tracks import forecast
 from examples.storm_tracks import make_model as make_storm_model
 from latentode import LatentODE
