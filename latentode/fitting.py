@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -10,24 +11,32 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from torch import Tensor
 from tqdm.auto import tqdm
 
 from latentode.build import Architecture, build_model
+from latentode.checkpoint import Checkpoint
 from latentode.cuts import split_contexts
 from latentode.frames import Instants, Roles, Scaling, SeriesTable
 from latentode.holdout import withhold_rows, withhold_series
-from latentode.inference import MAX_ROWS
+from latentode.inference import MAX_ROWS, encode
 from latentode.kernel_choice import choose_kernels
 from latentode.model import LatentODEModel
 from latentode.series import SeriesBatch, SeriesCollection
 from latentode.solve import Solver
+from latentode.solver_report import SolverReport, report_solver
 from latentode.training import Record, TrainingOptions, train
 
 __all__ = ["Fitted", "FittingProblem", "fit_model"]
 
+_log = logging.getLogger("latentode")
+
 # Training targets farther out than this many spreads are brought to it: under a normal likelihood
 # one value a million spreads out would outweigh all the others together.
 LARGEST_TARGET = 20.0
+
+# Series whose trajectories the solver is judged on.
+PROBES = 32
 
 # Observed values that one validation batch may hold, padding included.
 VALIDATION_CELLS = 50_000
@@ -37,7 +46,8 @@ VALIDATION_CELLS = 50_000
 class FittingProblem:
     """What is to be fitted and on what; see `LatentODE` for the meaning of each.
 
-    `start` is the fit whose weights are to be trained on, None for fresh ones.
+    `start` is the fit whose weights are to be trained on, None for fresh ones. `checkpoint` keeps the training's
+    state while it lasts; it is removed when the fit is through, and stays where it was interrupted.
     """
 
     table: SeriesTable
@@ -52,13 +62,16 @@ class FittingProblem:
     seed: int
     verbose: int
     start: Fitted | None = None
+    checkpoint: Checkpoint | None = None
 
 
 @dataclass(frozen=True)
 class Fitted:
     """What a fit learned: all that answers need, and how it went.
 
-    `clock` holds no instants, only the kind of time that frames must have.
+    `clock` holds no instants, only the kind of time that frames must have. `probe` holds posterior means of
+    z0 of some training series, (P, L), and `span` the longest of them in model time: what the solver is
+    judged on, see `solver_report`.
     """
 
     model: LatentODEModel
@@ -67,10 +80,19 @@ class Fitted:
     roles: Roles
     clock: Instants
     history: list[Record]
+    probe: Tensor
+    span: float
+    tolerance: float | None
 
     @property
     def dtype(self) -> torch.dtype:
         return next(self.model.parameters()).dtype
+
+    def solver_report(self) -> SolverReport:
+        """What the solver, as it is set now, costs and how much it errs."""
+        earliest, latest = (0.0, self.span) if self.architecture.origin == "first" else (-self.span, 0.0)
+        like = next(self.model.parameters())
+        return report_solver(self.model, self.probe.to(like), earliest, latest, tolerance=self.tolerance)
 
 
 def _keeping_filters(fit: Callable[..., Fitted]) -> Callable[..., Fitted]:
@@ -99,6 +121,14 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
     start = problem.start
     generator = torch.Generator().manual_seed(problem.seed)
     data, validation, scaling = _split(problem, generator)
+    _log.info(
+        "fitting %d series of %d rows, channels %s; %d validation batches, seed %d",
+        len(data),
+        len(data.times),
+        ", ".join(map(str, problem.table.roles.value_cols)),
+        len(validation),
+        problem.seed,
+    )
     kernels = problem.residual
     if kernels == "auto" and start is not None:
         kernels = start.architecture.residual
@@ -106,6 +136,7 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
         with tqdm(total=1, desc="choosing kernels", disable=not problem.verbose, leave=False) as bar:
             kernels = choose_kernels(data, validation, generator)
             bar.update()
+        _log.info("kernels chosen by validation: %s", ", ".join(kernels or ("none",)))
     architecture = Architecture.choose(
         data.n_channels,
         origin=problem.origin,
@@ -120,9 +151,19 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
         # Small collections are gone through several times a step, at other cuts each time.
         settings["batch_size"] = int(np.clip(len(data), 32, 100))
     if settings["learning_rate"] is None:
-        settings["learning_rate"] = 1e-2 if architecture.latent_dim <= 6 else 5e-3
+        settings["learning_rate"] = 2e-2 if architecture.latent_dim <= 6 else 5e-3
     options = TrainingOptions(
         task=problem.task, fixed_spacing=problem.fixed_spacing, warm=start is not None, **settings
+    )
+    _log.info(
+        "sizes: latent %d, field %s, encoder %d, decoder %s; batches of %d, learning rate %g, at most %d steps",
+        architecture.latent_dim,
+        architecture.field_units,
+        architecture.encoder_units,
+        architecture.decoder_units,
+        options.batch_size,
+        options.learning_rate,
+        options.max_iter,
     )
     model = build_model(architecture, problem.solver, seed=problem.seed, dtype=problem.dtype)
     if start is not None:
@@ -146,15 +187,63 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
             validation=validation,
             device=problem.device,
             progress=show,
+            checkpoint=problem.checkpoint,
         )
-    return Fitted(
+    _log_end(history, options.max_iter)
+    fitted = Fitted(
         model=model,
         scaling=scaling,
         architecture=architecture,
         roles=problem.table.roles,
         clock=Instants.none(problem.table.times.kind, problem.table.times.aware),
         history=history,
+        probe=_probe(model, data, problem.device),
+        span=max(model.solver.spacing, float(data.spans.max())),
+        tolerance=None if problem.fixed_spacing or problem.solver.is_adaptive else options.tolerance,
     )
+    warning = fitted.solver_report().warning
+    if warning is not None:
+        warnings.warn(warning, stacklevel=3)
+    if history[-1].ended == "interrupt":
+        warnings.warn(_interrupted(history[-1], options, problem.checkpoint), stacklevel=3)
+    elif problem.checkpoint is not None:
+        problem.checkpoint.remove()
+    return fitted
+
+
+def _log_end(history: list[Record], max_iter: int) -> None:
+    last = history[-1]
+    if last.ended == "patience":
+        _log.info("stopped early at step %d of %d: validation no longer improved", last.iteration, max_iter)
+    if last.recoveries:
+        _log.warning(
+            "the loss was not finite %d times; training went on from weights before", last.recoveries
+        )
+    scores = [record.validation for record in history if not np.isnan(record.validation)]
+    _log.info(
+        "finished after %d steps in %.1f s: ELBO %.3f, best validation %s nats a value",
+        last.iteration,
+        last.seconds,
+        last.elbo,
+        f"{max(scores):.3f}" if scores else "none",
+    )
+
+
+def _interrupted(last: Record, options: TrainingOptions, checkpoint: Checkpoint | None) -> str:
+    message = (
+        f"training was interrupted after its check at step {last.iteration} of {options.max_iter}; the model has the "
+        "best weights until then"
+    )
+    if checkpoint is not None and checkpoint.path.exists():
+        message += f". The same call of fit goes on from the checkpoint {checkpoint.path}"
+    return message
+
+
+def _probe(model: LatentODEModel, data: SeriesCollection, device: str) -> Tensor:
+    """Posterior means of z0 of some series, spread over the collection: (P, L), on the CPU."""
+    chosen = torch.linspace(0, len(data) - 1, min(PROBES, len(data))).round().to(torch.int64)
+    means, _ = encode(model, data.select(chosen), device)
+    return means
 
 
 def _check_start(start: Fitted, architecture: Architecture, problem: FittingProblem) -> None:
@@ -186,7 +275,7 @@ def _split(
     shown = parts.restrict(~held)
     # A channel seen in validation only is better scaled by that than not at all.
     seen = shown.mask | (parts.mask & ~shown.mask.any(0))
-    training = _observed_rows(shown) > 0
+    training = shown.observed_lengths > 0
     values = torch.where(seen, parts.values, torch.nan).numpy()
     if problem.start is not None:  # its weights mean something in its units only
         scaling = problem.start.scaling
@@ -197,7 +286,7 @@ def _split(
     data = replace(data, values=data.values.clamp(-LARGEST_TARGET, LARGEST_TARGET))
     pairs = []
     everything = scaling.scale(parts, problem.dtype)
-    for indices in _chunks(everything, _nonzero(_observed_rows(parts.restrict(held)) > 0)):
+    for indices in _chunks(everything, _nonzero(parts.restrict(held).observed_lengths > 0)):
         batch = everything.batch(indices)
         visible = ~held[everything.rows(indices)[0]]
         contexts = split_contexts(batch, problem.task) if held_series.any() else [visible]
@@ -207,12 +296,6 @@ def _split(
 
 def _nonzero(chosen: torch.Tensor) -> torch.Tensor:
     return torch.nonzero(chosen).flatten()
-
-
-def _observed_rows(collection: SeriesCollection) -> torch.Tensor:
-    """Rows with an observation in each series: (n_series,)."""
-    counts = torch.zeros(len(collection), dtype=torch.int64)
-    return counts.index_add(0, collection.series_of_rows, collection.mask.any(1).to(torch.int64))
 
 
 def _chunks(collection: SeriesCollection, indices: torch.Tensor) -> list[torch.Tensor]:

@@ -18,6 +18,7 @@ __all__ = [
     "encode",
     "heldout_log_density",
     "hidden_log_density",
+    "latent",
     "mixture_quantile",
     "predict",
     "sample",
@@ -45,11 +46,13 @@ MAX_QUERIES = 2048
 class Queries:
     """Times to be answered: (Q,) in model time on the series' clocks, sorted, series after series.
 
-    Series i owns times[starts[i]:starts[i + 1]].
+    Series i owns times[starts[i]:starts[i + 1]]. Quantiles, which cost most, are found where `wanted` (Q, D)
+    alone, everywhere without it.
     """
 
     times: Tensor
     starts: Tensor
+    wanted: Tensor | None = None
 
 
 def _pieces(contexts: SeriesCollection, queries: Queries, most: int) -> Tensor:
@@ -130,11 +133,13 @@ def predict(
     series depends on that series alone.
 
     Shapes:
-        -> mean (Q, D), quantiles (n_quantiles, Q, D).
+        -> mean (Q, D), quantiles (n_quantiles, Q, D), NaN where not wanted.
     """
     n_queries, n_channels = len(queries.times), contexts.n_channels
     mean = torch.empty(n_queries, n_channels, dtype=contexts.values.dtype)
-    found = torch.empty(len(quantiles), n_queries, n_channels, dtype=contexts.values.dtype)
+    found = torch.full((len(quantiles), n_queries, n_channels), torch.nan, dtype=contexts.values.dtype)
+    wanted = torch.ones(1, 1, dtype=torch.bool) if queries.wanted is None else queries.wanted
+    wanted = wanted.expand(n_queries, n_channels)
     latent_dim = model.encoder.latent_dim
     draws = normal_draws(n_samples, latent_dim, seed=0)
     numbers_per_row = n_samples * max(latent_dim, n_channels)
@@ -147,9 +152,13 @@ def predict(
         )
         kept = rows[inside]
         mean[kept] = answer.mean.cpu()[inside]
+        if not quantiles:
+            continue
+        place = wanted[rows] & inside.unsqueeze(-1)
+        row, channel = rows.unsqueeze(-1).expand(place.shape)[place], torch.nonzero(place)[:, -1]
+        means, std = answer.component_means[:, place.to(device)], answer.variance[place.to(device)].sqrt()
         for number, quantile in enumerate(quantiles):
-            value = mixture_quantile(answer.component_means, answer.variance.sqrt(), quantile)
-            found[number, kept] = value.cpu()[inside]
+            found[number, row, channel] = mixture_quantile(means, std, quantile).cpu()
     return mean, found
 
 
@@ -232,31 +241,41 @@ def sample_prior(
 def mixture_quantile(means: Tensor, std: Tensor, quantile: float) -> Tensor:
     r"""X with (1/S) sum_s Phi((x - mean_s) / std) = quantile: a normal mixture's quantile, not a sample's.
 
-    Newton's method from the normal of the same mean and variance, kept inside the interval between the
-    smallest and the largest component's own quantile, where the root must be. Where a step has not
-    halved that interval (components far apart leave plateaus) the next one bisects it. It ends when the
-    probability is met to 1e-6 in single and 1e-10 in double precision.
+    Newton's method on Phi^-1(F(x)), which is a straight line where the mixture is one normal, kept inside
+    the interval between the smallest and the largest component's own quantile, where the root must be.
+    Where a step has not halved the error (components far apart leave plateaus) the next one bisects. Each
+    ends when its probability is met to 1e-6 in single and 1e-10 in double precision.
 
     Shapes:
         means (S, ...), std (...) -> (...).
     """
     tolerance = 1e-6 if std.dtype == torch.float32 else 1e-10
     z = torch.special.ndtri(torch.tensor(quantile, dtype=torch.float64)).to(std)
+    found = (means.mean(0) + z * (means.var(0, unbiased=False) + std.square()).sqrt()).flatten()
+    shape, means, std = std.shape, means.flatten(1), std.flatten()
     low, high = means.amin(0) + z * std, means.amax(0) + z * std
-    spread = (means.var(0, unbiased=False) + std.square()).sqrt()
-    x = (means.mean(0) + z * spread).clamp(low, high)
+    left = torch.arange(len(found), device=found.device)
+    x, before = found.clamp(low, high), torch.full_like(found, torch.inf)
     for _ in range(MAX_QUANTILE_STEPS):
         standardised = (x - means) / std
-        excess = torch.special.ndtr(standardised).mean(0) - quantile
-        if bool((excess.abs() < tolerance).all()):
+        probability = torch.special.ndtr(standardised).mean(0)
+        error = (probability - quantile).abs()
+        found[left] = x
+        missed = error >= tolerance
+        if not bool(missed.any()):
             break
-        width = high - low
-        low, high = torch.where(excess < 0, x, low), torch.where(excess > 0, x, high)
-        density = torch.exp(-0.5 * standardised.square()).mean(0) / (std * (2 * torch.pi) ** 0.5)
-        newton = x - excess / density
-        good = (newton > low) & (newton < high) & (high - low <= 0.5 * width)
-        x = torch.where(good, newton, (low + high) / 2)
-    return x
+        if not bool(missed.all()):  # most are met within four steps, and need not wait for the others
+            kept = (left, x, std, low, high, probability, error, before)
+            left, x, std, low, high, probability, error, before = (value[missed] for value in kept)
+            means, standardised = means[:, missed], standardised[:, missed]
+        low, high = torch.where(probability < quantile, x, low), torch.where(probability > quantile, x, high)
+        # d Phi^-1(F) / dx = density / phi(Phi^-1(F)); the factor 1 / sqrt(2 pi) of both cancels.
+        normal = torch.special.ndtri(probability)
+        slope = torch.exp(-0.5 * standardised.square()).mean(0) / (std * torch.exp(-0.5 * normal.square()))
+        newton = x - (normal - z) / slope
+        good = (newton > low) & (newton < high) & (error <= 0.5 * before)
+        x, before = torch.where(good, newton, (low + high) / 2), error
+    return found.view(shape)
 
 
 @torch.no_grad()
@@ -281,6 +300,25 @@ def encode(
         order.append(chunk[:, 2])
     back = torch.argsort(torch.cat(order))
     return torch.cat(means)[back], torch.cat(stds)[back]
+
+
+@torch.no_grad()
+def latent(
+    model: LatentODEModel, contexts: SeriesCollection, queries: Queries, device: torch.device | str = "cpu"
+) -> Tensor:
+    """z(t) from the mean of q(z0 | series), at the queries: (Q, L).
+
+    Of a series longer than MAX_ROWS each window has a z0, and so an orbit, of its own.
+    """
+    latent_dim = model.encoder.latent_dim
+    found = torch.empty(len(queries.times), latent_dim, dtype=contexts.values.dtype)
+    for chunk in _chunks(_pieces(contexts, queries, MAX_QUERIES), latent_dim):
+        context = contexts.windows(chunk[:, 0], chunk[:, 1]).to(device)
+        rows, inside = padded_ranges(chunk[:, 2], chunk[:, 3])
+        asked = queries.times[rows].to(device) - model.reference(context).unsqueeze(1)
+        path = model.solve(model.posterior(context).mean.unsqueeze(0), asked).at(asked)[0]
+        found[rows[inside]] = path.cpu()[inside]
+    return found
 
 
 @torch.no_grad()

@@ -1,23 +1,10 @@
-"""One file a model: a JSON description and plain tensors, checked before anything is believed.
-
-The file is one line, `latentode model <version> <sha256 of the rest>`, followed by an ordinary zip
-archive that holds `model.json` and one NumPy `.npy` file for each tensor. Nothing in it is code and
-nothing is unpickled. Sizes are checked before memory is taken for them.
-"""
+"""One file a model: its parameters and what its fit learned, in the form of `latentode.archive`."""
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
-import math
 import os
-import re
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +12,7 @@ import torch
 from torch import Tensor
 
 from latentode._version import __version__
+from latentode.archive import MALFORMED, read_archive, write_archive
 from latentode.build import Architecture, build_model
 from latentode.fitting import Fitted
 from latentode.frames import Instants, Roles, Scaling
@@ -34,26 +22,7 @@ from latentode.training import Record
 __all__ = ["FORMAT_VERSION", "load_fitted", "read_model_file", "save_fitted", "write_model_file"]
 
 FORMAT_VERSION = 1
-_MAGIC = b"latentode model "
-_HEADER = re.compile(rb"latentode model ([1-9][0-9]{0,8}) ([0-9a-f]{64})\n")
-_DESCRIPTION = "model.json"
-
-# Bytes that a file may unpack to: a thousand times what the largest usual model takes.
-MOST_BYTES = 2**32
-
-# What reading a file raises that has the right checksum and was not written by `write_model_file`.
-_MALFORMED = (
-    zipfile.BadZipFile,
-    zlib.error,
-    ValueError,
-    TypeError,
-    KeyError,
-    AttributeError,
-    IndexError,
-    RuntimeError,
-    EOFError,
-    OverflowError,
-)
+_KIND = "model"
 
 
 def save_fitted(path: str | os.PathLike[str], parameters: Mapping[str, Any], fitted: Fitted) -> None:
@@ -75,11 +44,14 @@ def save_fitted(path: str | os.PathLike[str], parameters: Mapping[str, Any], fit
         "solver": asdict(fitted.model.solver),
         "dtype": str(fitted.dtype).removeprefix("torch."),
         "time_unit": fitted.scaling.time_unit,
+        "span": fitted.span,
+        "tolerance": fitted.tolerance,
         "history": [asdict(record) for record in fitted.history],
     }
     tensors = {f"module.{name}": tensor for name, tensor in fitted.model.state_dict().items()}
     tensors["scaling.center"] = torch.from_numpy(fitted.scaling.center)
     tensors["scaling.spread"] = torch.from_numpy(fitted.scaling.spread)
+    tensors["probe"] = fitted.probe
     write_model_file(path, description, tensors)
 
 
@@ -92,7 +64,7 @@ def load_fitted(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Fitted]:
     description, tensors = read_model_file(path)
     try:
         return dict(description["parameters"]), _restore(description, tensors)
-    except _MALFORMED as failure:
+    except MALFORMED as failure:
         raise ValueError(
             f"{path} was written by latentode {description.get('written_by', 'of unknown version')!s:.40}, and "
             f"latentode {__version__} can't make a model of it: {type(failure).__name__}: {failure}"
@@ -121,7 +93,16 @@ def _restore(description: dict[str, Any], tensors: dict[str, Tensor]) -> Fitted:
         roles=Roles(**_tuples(description["roles"])),
         clock=Instants.none(**description["clock"]),
         history=[Record(**record) for record in description["history"]],
+        probe=_probe(tensors["probe"], architecture),
+        span=float(description["span"]),
+        tolerance=description["tolerance"],
     )
+
+
+def _probe(states: Tensor, architecture: Architecture) -> Tensor:
+    if states.ndim != 2 or states.shape[1] != architecture.latent_dim or not states.is_floating_point():
+        raise ValueError("its probe holds no latent states")
+    return states
 
 
 def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -130,6 +111,8 @@ def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
     def plain(name: str, value: Any) -> Any:
         if isinstance(value, np.generic):
             return value.item()
+        if isinstance(value, os.PathLike):
+            value = os.fspath(value)
         if hasattr(value, "tolist"):  # an array or an index of names
             value = value.tolist()
         if isinstance(value, (list, tuple)):
@@ -150,34 +133,8 @@ def _tuples(settings: Mapping[str, Any]) -> dict[str, Any]:
 def write_model_file(
     path: str | os.PathLike[str], description: Mapping[str, Any], tensors: Mapping[str, Tensor]
 ) -> None:
-    """Writes the file whole or not at all: to a neighbouring file first, which then takes its name.
-
-    Raises:
-        TypeError: where the description holds what JSON can't.
-        OSError: where the file can't be written; an older file of that name is left as it was.
-    """
-    body = io.BytesIO()
-    with zipfile.ZipFile(body, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(_DESCRIPTION, json.dumps(description, indent=1, allow_nan=True))
-        for name, tensor in tensors.items():
-            buffer = io.BytesIO()
-            np.save(buffer, tensor.detach().cpu().numpy(), allow_pickle=False)
-            archive.writestr(f"tensors/{name}.npy", buffer.getvalue())
-    content = body.getvalue()
-    header = _MAGIC + f"{FORMAT_VERSION} {hashlib.sha256(content).hexdigest()}\n".encode()
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"{path.parent} is no folder; make it before saving {path.name} there")
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with scratch.open("wb") as file:
-            file.write(header + content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(scratch, path)
-    except BaseException:
-        scratch.unlink(missing_ok=True)
-        raise
+    """Writes the file whole or not at all, see `write_archive`."""
+    write_archive(path, _KIND, FORMAT_VERSION, description, tensors)
 
 
 def read_model_file(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -187,53 +144,6 @@ def read_model_file(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[
         FileNotFoundError: where there is no such file.
         ValueError: where it is no model file, damaged, or written by a newer version.
     """
-    content = Path(path).read_bytes()
-    header = _HEADER.match(content)
-    if header is None:
-        raise ValueError(f"{path} is no saved latentode model (LatentODE.save writes one)")
-    version, checksum = int(header[1]), header[2].decode()
-    if version > FORMAT_VERSION:
-        raise ValueError(
-            f"{path} has format version {version}, and this latentode reads up to {FORMAT_VERSION}; "
-            "install a newer latentode to load it"
-        )
-    body = content[header.end() :]
-    if hashlib.sha256(body).hexdigest() != checksum:
-        raise ValueError(f"{path} is damaged: its contents do not match their checksum; take another copy")
-    try:
-        with zipfile.ZipFile(io.BytesIO(body)) as archive:
-            return _unpack(archive)
-    except (*_MALFORMED, RecursionError) as failure:
-        raise ValueError(
-            f"{path} is no saved latentode model, although its checksum is right: {failure}"
-        ) from failure
-
-
-def _unpack(archive: zipfile.ZipFile) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    unpacked = sum(member.file_size for member in archive.infolist())
-    if unpacked > MOST_BYTES:
-        raise ValueError(f"it unpacks to {unpacked} bytes; no model takes more than {MOST_BYTES}")
-    description = json.loads(archive.read(_DESCRIPTION))
-    if not isinstance(description, dict):
-        raise ValueError(f"{_DESCRIPTION} holds no description")
-    tensors = {}
-    for name in archive.namelist():
-        if name.startswith("tensors/"):
-            tensors[name.removeprefix("tensors/").removesuffix(".npy")] = _tensor(archive.read(name))
-    return description, tensors
-
-
-def _tensor(content: bytes) -> Tensor:
-    """The numbers of an .npy file, after a look at whether it holds as many as it says."""
-    buffer = io.BytesIO(content)
-    if np.lib.format.read_magic(buffer) != (1, 0):
-        raise ValueError("a tensor is not in the .npy format's version 1.0")
-    shape, by_columns, dtype = np.lib.format.read_array_header_1_0(buffer)
-    if dtype.kind not in "fiub":
-        raise ValueError(f"a tensor holds {dtype}, which are no numbers")
-    if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != len(content) - buffer.tell():
-        raise ValueError(f"a tensor of shape {shape} holds another number of bytes")
-    array = np.frombuffer(content, dtype, offset=buffer.tell()).reshape(
-        shape, order="F" if by_columns else "C"
+    return read_archive(
+        path, _KIND, FORMAT_VERSION, otherwise="saved latentode model (LatentODE.save writes one)"
     )
-    return torch.from_numpy(array.astype(dtype.newbyteorder("=")))

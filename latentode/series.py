@@ -131,6 +131,12 @@ class SeriesCollection:
         return self.starts.diff()
 
     @property
+    def observed_lengths(self) -> Tensor:
+        """Rows of each series in which some channel is observed: (n_series,)."""
+        counts = torch.zeros(len(self), dtype=torch.int64)
+        return counts.index_add(0, self.series_of_rows, self.mask.any(1).to(torch.int64))
+
+    @property
     def spans(self) -> Tensor:
         """Time from each series' first row to its last, 0 where it has none: (n_series,)."""
         last = (self.starts[1:] - 1).clamp(min=0)

@@ -378,6 +378,16 @@ QUESTIONS = {
         "are they in the units the model was fitted",
     ),
     "infinite value": (lambda m: m.score(changed(hr=np.inf)), ValueError, "column 'hr' is infinite"),
+    "states of another dimension": (
+        lambda m: m.velocity(np.zeros((3, 2))),
+        ValueError,
+        r"Z has shape \(3, 2\), but the last axis of states holds the model's 5 latent coordinates",
+    ),
+    "states without a coordinate": (
+        lambda m: m.velocity(m.latent(FRAME).drop(columns="z_2")),
+        ValueError,
+        r"Z lacks the columns \['z_2'\]",
+    ),
     "nothing to score": (
         lambda m: m.score(changed(hr=np.nan, temp=np.nan, flat=np.nan)),
         ValueError,
@@ -422,6 +432,8 @@ def test_datetime_models_name_bad_horizons_and_zones():
         lambda m: m.sample_prior(),
         lambda m: m.impute(FRAME),
         lambda m: m.encode(FRAME),
+        lambda m: m.latent(FRAME),
+        lambda m: m.velocity(np.zeros(4)),
         lambda m: m.score(FRAME),
         lambda m: m.score_samples(FRAME),
         lambda m: m.save("never.latentode"),

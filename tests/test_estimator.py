@@ -244,6 +244,25 @@ def test_sample_prior_gives_new_series(fitted):
     assert len(fitted.sample_prior(2)) == 100
 
 
+def test_latent_is_the_orbit_through_the_posterior_mean(frame):
+    model = quick(dtype="float64").fit(frame)
+    first = frame.sort_values("hours").dropna(subset=CHANNELS, how="all").groupby("patient").head(1)
+    at_origin = model.latent(frame, times=first[["patient", "hours"]]).set_index("patient")
+    encoded = model.encode(frame)
+    states = [name for name in encoded if not name.endswith("_std")]
+    np.testing.assert_allclose(at_origin.loc[encoded.index].filter(like="z_"), encoded[states], atol=1e-12)
+    assert model.latent(frame).index.equals(frame.index)
+
+    # Along it dz/dt is the field: central differences, whose error is of second order in the step.
+    step = 1e-3
+    around = model.latent(frame, times=[5.0 - step, 5.0, 5.0 + step])
+    before, now, after = (around.filter(like="z_").iloc[place::3].to_numpy() for place in range(3))
+    np.testing.assert_allclose((after - before) / (2 * step), model.velocity(now), rtol=1e-3, atol=1e-4)
+    of_frame = model.velocity(around)
+    np.testing.assert_allclose(of_frame.iloc[1::3], model.velocity(now), rtol=1e-9)  # shapes differ: rounding
+    assert of_frame.index.equals(around.index)
+
+
 def test_score_samples_says_which_value_is_surprising(fitted, frame):
     alone = frame[frame.patient == "p0"].reset_index(drop=True)
     spoilt = alone.copy()

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from latentode import LatentODE, persistence
+from latentode import LatentODE, archive
 from latentode.persistence import FORMAT_VERSION, read_model_file
 from tests.data import make_model
 
@@ -143,7 +143,7 @@ def sealed(path, body):
     return path
 
 
-def archive(members, compression=zipfile.ZIP_DEFLATED):
+def zipped(members, compression=zipfile.ZIP_DEFLATED):
     body = io.BytesIO()
     with zipfile.ZipFile(body, "w", compression) as file:
         for name, content in members.items():
@@ -242,28 +242,28 @@ ILL_WILLED = {
 @pytest.mark.parametrize("name", ILL_WILLED)
 def test_files_of_ill_will_are_refused(tmp_path, name):
     change, message = ILL_WILLED[name]
-    file = sealed(tmp_path / "ill", archive(change(members_of(DATA / "model-1.latentode"))))
+    file = sealed(tmp_path / "ill", zipped(change(members_of(DATA / "model-1.latentode"))))
     with pytest.raises(ValueError, match=message):
         LatentODE.load(file)
 
 
 def test_a_small_file_that_unpacks_to_a_huge_one_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(persistence, "MOST_BYTES", 2**24)
-    bomb = archive(members_of(DATA / "model-1.latentode") | {"tensors/bomb.npy": bytes(2**25)})
+    monkeypatch.setattr(archive, "MOST_BYTES", 2**24)
+    bomb = zipped(members_of(DATA / "model-1.latentode") | {"tensors/bomb.npy": bytes(2**25)})
     assert len(bomb) < 2**18
     with pytest.raises(ValueError, match=r"it unpacks to 33.* bytes; no model takes more"):
         LatentODE.load(sealed(tmp_path / "bomb", bomb))
 
 
 def test_an_archive_that_is_none_is_refused(tmp_path):
-    for body in (b"", b"no archive at all", archive({})[:-4]):
+    for body in (b"", b"no archive at all", zipped({})[:-4]):
         with pytest.raises(ValueError, match="is no saved latentode model, although its checksum is right"):
             LatentODE.load(sealed(tmp_path / "none", body))
 
 
 def test_a_file_sealed_again_unchanged_is_read(tmp_path):
     """The refusals above are of what was changed in it."""
-    file = sealed(tmp_path / "same", archive(members_of(DATA / "model-1.latentode"), zipfile.ZIP_STORED))
+    file = sealed(tmp_path / "same", zipped(members_of(DATA / "model-1.latentode"), zipfile.ZIP_STORED))
     frame = pd.read_csv(DATA / "model-1-frame.csv")
     pd.testing.assert_frame_equal(
         LatentODE.load(file).predict(frame), LatentODE.load(DATA / "model-1.latentode").predict(frame)

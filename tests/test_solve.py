@@ -125,12 +125,20 @@ def test_step_doubling_error_is_about_the_error():
     solver = Solver(spacing=1 / 8, engine="torchdiffeq")
     estimate = step_doubling_error(field, start(), 0.0, 2.0, solver)
     trajectory = solve(field, start(), 0.0, 2.0, solver)
-    knots = torch.arange(17, dtype=torch.float64).expand(6, 17) / 8
-    truth = exact(start(), knots)[0].transpose(0, 1)
-    true = ((trajectory.states - truth).square().mean((1, 2)).sqrt().max()) / truth.square().mean().sqrt()
+    fine = torch.arange(33, dtype=torch.float64).expand(6, 33) / 16  # knots, and the middles between them
+    truth = exact(start(), fine)[0].transpose(0, 1)
+    read = trajectory.at(fine)[0].transpose(0, 1)
+    true = ((read - truth).square().mean((1, 2)).sqrt().max()) / truth.square().mean().sqrt()
     assert 0.8 < estimate / true < 1.2  # fourth order: the finer solve has a sixteenth of the error
     # Backwards this field grows, and the error with it: both sides of z0 count.
     assert step_doubling_error(field, start(), -2.0, 2.0, solver) > 1.2 * estimate
+
+
+def test_step_doubling_sees_what_is_read_between_the_knots():
+    """A step of euler is exact where the slope is constant; an interpolant of too few knots is not."""
+    exact_solver = Solver(method="dopri5", rtol=1e-11, atol=1e-11, spacing=1.0)
+    estimate = step_doubling_error(LinearField(SPIRAL), start(), 0.0, 2.0, exact_solver)
+    assert estimate > 1e-3  # half a turn between knots: the Hermite cubic misses, though the knots are right
 
 
 def test_a_field_of_the_wrong_shape_is_named():

@@ -1,0 +1,43 @@
+"""The knot spacing follows the error, by powers of two, without fluttering."""
+
+import math
+
+import pytest
+
+from latentode.knots import START_SPACING, next_spacing
+
+TOLERANCE = 3e-4
+
+
+def settled(constant, *, order=4, n=40, span=1.0, start=START_SPACING):
+    """Spacings visited where the error is constant * spacing^order."""
+    spacing, visited = start, [start]
+    for _ in range(n):
+        spacing = next_spacing(spacing, constant * spacing**order, tolerance=TOLERANCE, span=span)
+        visited.append(spacing)
+    return visited
+
+
+@pytest.mark.parametrize("constant", [10.0**k for k in range(-6, 6)])
+@pytest.mark.parametrize("order", [4, 5])
+def test_it_settles_where_the_tolerance_is_met(constant, order):
+    visited = settled(constant, order=order)
+    assert visited[-1] == visited[-2]  # one spacing, not two by turns
+    assert constant * visited[-1] ** order <= TOLERANCE
+    assert visited[-1] == 1 / 4 or constant * (2 * visited[-1]) ** order > TOLERANCE / 100
+
+
+def test_errors_beside_the_limits_do_not_make_it_flutter():
+    for error in (TOLERANCE / 101, TOLERANCE * 0.99, TOLERANCE * 1.01):
+        assert len(set(settled(error / START_SPACING**4)[3:])) == 1
+
+
+def test_a_sharper_field_is_followed_two_halvings_at_a_time():
+    assert next_spacing(1 / 8, 1.1 * TOLERANCE, tolerance=TOLERANCE, span=1.0) == 1 / 16
+    assert next_spacing(1 / 8, 100 * TOLERANCE, tolerance=TOLERANCE, span=1.0) == 1 / 32
+    for diverged in (math.inf, math.nan):
+        assert next_spacing(1 / 8, diverged, tolerance=TOLERANCE, span=1.0) == 1 / 32
+
+
+def test_a_stiff_field_does_not_take_knots_without_end():
+    assert settled(1e30)[-1] >= 1 / 2048
