@@ -153,6 +153,15 @@ def test_a_few_wild_outliers_leave_the_scaling_alone(n_values, most):
     assert abs(spoilt.center[0] - clean.center[0]) < most
 
 
+def test_what_lies_beyond_the_largest_number_is_answered_by_it():
+    scaling = Scaling.learn(np.finfo(float).max * np.array([[-1.0], [0.5], [1.0]]), np.array([1.0]))
+    assert scaling.unscale(torch.tensor([[100.0]])) == np.finfo(float).max
+    assert scaling.unscale(torch.tensor([[-100.0]])) == -np.finfo(float).max
+    table = read_frame(long_frame(np.arange(2.0)), id_col="id", time_col="t")
+    found = answer_rows(table.frame, table.roles, {"x": np.array([1e300, 1.0])}, {"x": np.dtype("float32")})
+    assert found["x"].tolist() == [np.finfo("float32").max, 1.0]
+
+
 @pytest.mark.parametrize("value", [0.0, 5.0, -1e12, 1e-12])
 def test_a_constant_channel_scales_to_zero(value):
     scaling = Scaling.learn(np.full((50, 1), value), np.array([0.0]))

@@ -54,6 +54,9 @@ CHANNELS = {
     "two values": lambda random, n: random.integers(0, 2, size=n).astype(float),
     "integers": lambda random, n: random.integers(-100, 100, size=n),
     "float32": lambda random, n: random.normal(size=n).astype("float32"),
+    "the largest of float32": lambda random, n: (
+        np.float32(3.4e38) * random.uniform(-1, 1, n).astype("float32")
+    ),
     "nullable": lambda random, n: pd.array(random.normal(size=n), dtype="Float64"),
 }
 
@@ -64,7 +67,7 @@ def _clock(kind, random, lengths, span, offset):
     if kind == "datetime":
         span = min(max(span, 1e-9), 1e8)  # seconds; nanoseconds since 1970 end in the year 2262
         elapsed = np.round(random.uniform(0, 1, n_rows) * span * 1e9).astype("int64")
-        return pd.DatetimeIndex((10**18 + elapsed).view("M8[ns]"), tz="Europe/Berlin")
+        return pd.DatetimeIndex((10**18 + elapsed).view("M8[ns]"), tz="UTC").tz_convert("Europe/Berlin")
     if kind == "timedelta":
         elapsed = np.round(random.uniform(0, 1, n_rows) * min(span, 1e8) * 1e9).astype("int64")
         return pd.TimedeltaIndex(elapsed.view("m8[ns]"))

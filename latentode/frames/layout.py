@@ -31,10 +31,16 @@ def float_dtype(dtype: Any) -> Any:
 
 def _columns(columns: Mapping[Any, np.ndarray], dtypes: Mapping[Any, Any], index: pd.Index) -> pd.DataFrame:
     series = {
-        name: pd.Series(values, index=index).astype(dtypes.get(name, np.dtype("float64")))
+        name: _column(values, dtypes.get(name, np.dtype("float64")), index)
         for name, values in columns.items()
     }
     return pd.DataFrame(series, index=index)
+
+
+def _column(values: np.ndarray, dtype: Any, index: pd.Index) -> pd.Series:
+    if getattr(dtype, "itemsize", 8) == 4:  # a band may reach beyond the largest single precision number
+        values = values.clip(-np.finfo(np.float32).max, np.finfo(np.float32).max)
+    return pd.Series(values, index=index).astype(dtype)
 
 
 def answer_rows(

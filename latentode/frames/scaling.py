@@ -57,8 +57,10 @@ class Scaling:
         )
 
     def unscale(self, values: torch.Tensor) -> np.ndarray:
-        """Scaled values (..., D) in the data's units."""
-        return values.double().cpu().numpy() * self.spread + self.center
+        """Scaled values (..., D) in the data's units, none beyond the largest number there is."""
+        with np.errstate(over="ignore"):
+            found = values.double().cpu().numpy() * self.spread + self.center
+        return found.clip(-np.finfo(np.float64).max, np.finfo(np.float64).max)
 
 
 def _location_and_scale(column: np.ndarray) -> tuple[float, float]:
