@@ -23,6 +23,7 @@ from torch import Tensor
 
 from latentode._version import __version__
 from latentode.build import Architecture, build_model
+from latentode.calibration import Calibration, Curves
 from latentode.fitting import Fitted
 from latentode.frames import Instants, Roles, Scaling
 from latentode.solve import Solver
@@ -33,6 +34,7 @@ __all__ = ["FORMAT_VERSION", "load_fitted", "read_model_file", "save_fitted", "w
 FORMAT_VERSION = 1
 _MAGIC = b"latentode model "
 _DESCRIPTION = "model.json"
+_KINDS = ("ahead", "between")
 
 
 def save_fitted(path: str | os.PathLike[str], parameters: Mapping[str, Any], fitted: Fitted) -> None:
@@ -62,6 +64,11 @@ def save_fitted(path: str | os.PathLike[str], parameters: Mapping[str, Any], fit
     tensors["scaling.center"] = torch.from_numpy(fitted.scaling.center)
     tensors["scaling.spread"] = torch.from_numpy(fitted.scaling.spread)
     tensors["probe"] = fitted.probe
+    if fitted.calibration is not None:
+        for name in _KINDS:
+            curves = getattr(fitted.calibration, name)
+            tensors[f"calibration.{name}.leads"] = curves.leads
+            tensors[f"calibration.{name}.scores"] = curves.scores
     write_model_file(path, description, tensors)
 
 
@@ -86,8 +93,20 @@ def load_fitted(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Fitted]:
         probe=tensors["probe"],
         span=description["span"],
         tolerance=description["tolerance"],
+        calibration=_calibration(tensors),
     )
     return description["parameters"], fitted
+
+
+def _calibration(tensors: Mapping[str, Tensor]) -> Calibration | None:
+    if "calibration.ahead.leads" not in tensors:
+        return None
+    return Calibration(
+        **{
+            name: Curves(tensors[f"calibration.{name}.leads"], tensors[f"calibration.{name}.scores"])
+            for name in _KINDS
+        }
+    )
 
 
 def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:

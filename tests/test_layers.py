@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).parents[1] / "latentode"
 # Lower layers first. A module may import from its own layer's other modules and from those before it.
 LAYERS = [
     {"_version", "_checks"},
-    {"series", "nn", "gru", "sampling", "cuts", "holdout", "batches", "knots"},
+    {"series", "nn", "gru", "sampling", "cuts", "holdout", "batches", "knots", "mixtures", "calibration"},
     {"solve"},
     {"frames", "encoders", "dynamics", "likelihoods", "residual"},
     {"model"},
