@@ -49,6 +49,7 @@ class Answers:
             queries,
             n_samples=n_samples,
             quantiles=[0.5, *quantiles] if point == "median" else quantiles,
+            calibration=self.fitted.calibration,
             device=self.device,
         )
         back = np.argsort(order)

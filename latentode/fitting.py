@@ -15,11 +15,12 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from latentode.build import Architecture, build_model
+from latentode.calibration import Calibration, fit_calibration, hiding_contexts
 from latentode.checkpoint import Checkpoint
 from latentode.cuts import split_contexts
 from latentode.frames import Instants, Roles, Scaling, SeriesTable
 from latentode.holdout import withhold_rows, withhold_series
-from latentode.inference import MAX_ROWS, encode
+from latentode.inference import MAX_ROWS, encode, hidden_scores
 from latentode.kernel_choice import choose_kernels
 from latentode.model import LatentODEModel
 from latentode.series import SeriesBatch, SeriesCollection
@@ -62,6 +63,7 @@ class FittingProblem:
     device: str
     seed: int
     verbose: int
+    calibrate: bool = True
     start: Fitted | None = None
     checkpoint: Checkpoint | None = None
 
@@ -72,7 +74,7 @@ class Fitted:
 
     `clock` holds no instants, only the kind of time that frames must have. `probe` holds posterior means of
     z0 of some training series, (P, L), and `span` the longest of them in model time: what the solver is
-    judged on, see `solver_report`.
+    judged on, see `solver_report`. `calibration` adjusts the bands, None where too few series validated.
     """
 
     model: LatentODEModel
@@ -84,6 +86,7 @@ class Fitted:
     probe: Tensor
     span: float
     tolerance: float | None
+    calibration: Calibration | None = None
 
     @property
     def dtype(self) -> torch.dtype:
@@ -121,7 +124,7 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
     """
     start = problem.start
     generator = torch.Generator().manual_seed(problem.seed)
-    data, validation, scaling = _split(problem, generator)
+    data, validation, scaling, held = _split(problem, generator)
     _log.info(
         "fitting %d series of %d rows, channels %s; %d validation batches, seed %d",
         len(data),
@@ -201,6 +204,7 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
         probe=_probe(model, data, problem.device),
         span=max(model.solver.spacing, float(data.spans.max())),
         tolerance=None if problem.fixed_spacing or problem.solver.is_adaptive else options.tolerance,
+        calibration=_calibration(problem, model, scaling, held, generator) if problem.calibrate else None,
     )
     warning = fitted.solver_report().warning
     if warning is not None:
@@ -247,6 +251,21 @@ def _probe(model: LatentODEModel, data: SeriesCollection, device: str) -> Tensor
     return means
 
 
+def _calibration(
+    problem: FittingProblem,
+    model: LatentODEModel,
+    scaling: Scaling,
+    held: Tensor,
+    generator: torch.Generator,
+) -> Calibration | None:
+    """From the series that validated, (n_series,) bool; None where they are too few."""
+    raw = problem.table.collection().select(_nonzero(held))
+    parts = scaling.scale(raw.cut(MAX_ROWS), problem.dtype)
+    hidden = hidden_scores(model, parts, hiding_contexts(parts, generator), device=problem.device)
+    # All parts of a long series are one series.
+    return fit_calibration(hidden, raw.series_of_rows.numpy()[hidden.row], raw.n_channels)
+
+
 def _check_start(start: Fitted, architecture: Architecture, problem: FittingProblem) -> None:
     """Weights fit one set of networks and channels only."""
     before = {"value_cols": start.roles.value_cols, "dtype": start.dtype} | asdict(start.architecture)
@@ -262,8 +281,10 @@ def _check_start(start: Fitted, architecture: Architecture, problem: FittingProb
 
 def _split(
     problem: FittingProblem, generator: torch.Generator
-) -> tuple[SeriesCollection, list[tuple[SeriesBatch, SeriesBatch]], Scaling]:
-    """Training series, validation pairs of context and target, and the scaling learned from the former."""
+) -> tuple[SeriesCollection, list[tuple[SeriesBatch, SeriesBatch]], Scaling, Tensor]:
+    """Training series, validation pairs of context and target, the scaling learned from the former, and
+    which series are withheld whole, (n_series,) bool.
+    """
     raw = problem.table.collection()
     held_series = withhold_series(raw, problem.validation_fraction, generator)
     if held_series.any() or not problem.validation_fraction:
@@ -291,7 +312,7 @@ def _split(
         visible = ~held[everything.rows(indices)[0]]
         contexts = split_contexts(batch, problem.task) if held_series.any() else [visible]
         pairs += [(batch.restrict(keep).compact(), batch.restrict(~keep)) for keep in contexts]
-    return data, pairs, scaling
+    return data, pairs, scaling, held_series
 
 
 def _without_outliers(scaled: SeriesCollection, roles: Roles) -> SeriesCollection:

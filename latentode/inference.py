@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from latentode.calibration import Calibration, HiddenScores, elapsed
+from latentode.mixtures import mixture_score, value_at_score
 from latentode.model import LatentODEModel
 from latentode.sampling import named_generator, normal_draws
 from latentode.series import SeriesBatch, SeriesCollection, padded_ranges
@@ -18,8 +20,8 @@ __all__ = [
     "encode",
     "heldout_log_density",
     "hidden_log_density",
+    "hidden_scores",
     "latent",
-    "mixture_quantile",
     "predict",
     "sample",
     "sample_prior",
@@ -34,9 +36,6 @@ N_SCORE_SAMPLES = 16
 
 # Observations of one series that are read at once, in training and in answering.
 MAX_ROWS = 256
-
-# Bisection alone gains a digit in three steps; single precision is reached within these.
-MAX_QUANTILE_STEPS = 80
 
 # Queries of one series that are answered at once; a longer list is cut, its context read again.
 MAX_QUERIES = 2048
@@ -125,12 +124,16 @@ def predict(
     *,
     n_samples: int,
     quantiles: Sequence[float] = (),
+    calibration: Calibration | None = None,
     device: torch.device | str = "cpu",
 ) -> tuple[Tensor, Tensor]:
     """Posterior mean and quantiles of the observations at the queries, in scaled units.
 
     The samples of z0 are the same quasi-random draws for every series, so that the answer for a
     series depends on that series alone.
+
+    Args:
+        calibration: adjusts the quantiles, the median and the mean excepted.
 
     Shapes:
         -> mean (Q, D), quantiles (n_quantiles, Q, D), NaN where not wanted.
@@ -142,23 +145,29 @@ def predict(
     wanted = wanted.expand(n_queries, n_channels)
     latent_dim = model.encoder.latent_dim
     draws = normal_draws(n_samples, latent_dim, seed=0)
+    standard = torch.special.ndtri(torch.tensor(quantiles, dtype=torch.float64)).tolist()
     numbers_per_row = n_samples * max(latent_dim, n_channels)
     most = max(1, min(MAX_QUERIES, CHUNK_NUMBERS // numbers_per_row))
     for chunk in _chunks(_pieces(contexts, queries, most), numbers_per_row):
         context = contexts.windows(chunk[:, 0], chunk[:, 1]).to(device)
         rows, inside = padded_ranges(chunk[:, 2], chunk[:, 3])
-        answer = model.predictive(
-            context, queries.times[rows].to(device), _posterior_samples(model, context, draws)
-        )
+        times = queries.times[rows].to(device)
+        answer = model.predictive(context, times, _posterior_samples(model, context, draws))
         kept = rows[inside]
         mean[kept] = answer.mean.cpu()[inside]
         if not quantiles:
             continue
         place = wanted[rows] & inside.unsqueeze(-1)
         row, channel = rows.unsqueeze(-1).expand(place.shape)[place], torch.nonzero(place)[:, -1]
-        means, std = answer.component_means[:, place.to(device)], answer.variance[place.to(device)].sqrt()
-        for number, quantile in enumerate(quantiles):
-            found[number, row, channel] = mixture_quantile(means, std, quantile).cpu()
+        place = place.to(device)
+        means, std = answer.component_means[:, place], answer.variance[place].sqrt()
+        lead, between = elapsed(context, times)
+        for number, score in enumerate(standard):
+            if calibration is None:
+                z = torch.full_like(std, score)
+            else:
+                z = calibration.adjusted(score, lead, between)[place]
+            found[number, row, channel] = value_at_score(means, std, z).cpu()
     return mean, found
 
 
@@ -236,46 +245,6 @@ def sample_prior(
         device=device,
     )
     return paths[0].view(n_series, len(times), -1)
-
-
-def mixture_quantile(means: Tensor, std: Tensor, quantile: float) -> Tensor:
-    r"""X with (1/S) sum_s Phi((x - mean_s) / std) = quantile: a normal mixture's quantile, not a sample's.
-
-    Newton's method on Phi^-1(F(x)), which is a straight line where the mixture is one normal, kept inside
-    the interval between the smallest and the largest component's own quantile, where the root must be.
-    Where a step has not halved the error (components far apart leave plateaus) the next one bisects. Each
-    ends when its probability is met to 1e-6 in single and 1e-10 in double precision.
-
-    Shapes:
-        means (S, ...), std (...) -> (...).
-    """
-    tolerance = 1e-6 if std.dtype == torch.float32 else 1e-10
-    z = torch.special.ndtri(torch.tensor(quantile, dtype=torch.float64)).to(std)
-    found = (means.mean(0) + z * (means.var(0, unbiased=False) + std.square()).sqrt()).flatten()
-    shape, means, std = std.shape, means.flatten(1), std.flatten()
-    low, high = means.amin(0) + z * std, means.amax(0) + z * std
-    left = torch.arange(len(found), device=found.device)
-    x, before = found.clamp(low, high), torch.full_like(found, torch.inf)
-    for _ in range(MAX_QUANTILE_STEPS):
-        standardised = (x - means) / std
-        probability = torch.special.ndtr(standardised).mean(0)
-        error = (probability - quantile).abs()
-        found[left] = x
-        missed = error >= tolerance
-        if not bool(missed.any()):
-            break
-        if not bool(missed.all()):  # most are met within four steps, and need not wait for the others
-            kept = (left, x, std, low, high, probability, error, before)
-            left, x, std, low, high, probability, error, before = (value[missed] for value in kept)
-            means, standardised = means[:, missed], standardised[:, missed]
-        low, high = torch.where(probability < quantile, x, low), torch.where(probability > quantile, x, high)
-        # d Phi^-1(F) / dx = density / phi(Phi^-1(F)); the factor 1 / sqrt(2 pi) of both cancels.
-        normal = torch.special.ndtri(probability)
-        slope = torch.exp(-0.5 * standardised.square()).mean(0) / (std * torch.exp(-0.5 * normal.square()))
-        newton = x - (normal - z) / slope
-        good = (newton > low) & (newton < high) & (error <= 0.5 * before)
-        x, before = torch.where(good, newton, (low + high) / 2), error
-    return found.view(shape)
 
 
 @torch.no_grad()
@@ -367,3 +336,45 @@ def hidden_log_density(
             densities[number][rows[inside]] = density.cpu().double()[inside].numpy()
             hidden[number][rows[inside]] = target.mask[inside].numpy()
     return np.stack(densities), np.stack(hidden)
+
+
+@torch.no_grad()
+def hidden_scores(
+    model: LatentODEModel,
+    collection: SeriesCollection,
+    contexts: Sequence[Tensor],
+    *,
+    device: torch.device | str = "cpu",
+) -> HiddenScores:
+    """Standard scores of what each context hides, in what is predicted of it.
+
+    Args:
+        collection: series of up to MAX_ROWS rows.
+        contexts: rows that are shown, (R,) bool each.
+    """
+    draws = normal_draws(N_SCORE_SAMPLES, model.encoder.latent_dim, seed=0)
+    ranges = torch.stack([collection.starts[:-1], collection.starts[1:]], 1)
+    pieces = torch.cat([ranges, ranges], 1)[collection.lengths > 0]
+    numbers_per_row = N_SCORE_SAMPLES * max(model.encoder.latent_dim, collection.n_channels)
+    found: list[list[Tensor]] = []
+    for chunk in _chunks(pieces, numbers_per_row):
+        rows, _ = padded_ranges(chunk[:, 0], chunk[:, 1])
+        batch = collection.windows(chunk[:, 0], chunk[:, 1])
+        for keep in contexts:
+            context, target = batch.restrict(keep[rows]).to(device), batch.restrict(~keep[rows])
+            times = target.times.to(device)
+            answer = model.predictive(context, times, _posterior_samples(model, context, draws))
+            lead, between = elapsed(context, times)
+            one, place, channel = hidden = torch.nonzero(target.mask.to(device), as_tuple=True)
+            score = mixture_score(
+                answer.component_means[:, one, place, channel],
+                answer.variance.sqrt()[hidden],
+                target.values.to(device)[hidden],
+            )
+            row = rows.to(device)[one, place]
+            found.append([score, lead[one, place], between[one, place], channel, row])
+    if not found:
+        nothing = np.zeros(0)
+        return HiddenScores(nothing, nothing, nothing.astype(bool), nothing.astype(int), nothing.astype(int))
+    joined = [torch.cat(values).cpu().numpy() for values in zip(*found, strict=True)]
+    return HiddenScores(*joined)

@@ -36,6 +36,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "validation_fraction": [Interval(Real, 0, 1, closed="left")],
     "patience": [_COUNT],
     "n_samples": [_COUNT],
+    "calibrate": ["boolean"],
     "dtype": [StrOptions({"float32", "float64"})],
     "random_state": ["random_state"],
     "warm_start": ["boolean"],

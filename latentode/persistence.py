@@ -14,6 +14,7 @@ from torch import Tensor
 from latentode._version import __version__
 from latentode.archive import MALFORMED, read_archive, write_archive
 from latentode.build import Architecture, build_model
+from latentode.calibration import Calibration, Curves
 from latentode.fitting import Fitted
 from latentode.frames import Instants, Roles, Scaling
 from latentode.solve import Solver
@@ -23,6 +24,9 @@ __all__ = ["FORMAT_VERSION", "load_fitted", "read_model_file", "save_fitted", "w
 
 FORMAT_VERSION = 1
 _KIND = "model"
+
+# Of the calibration's curves.
+_CURVES = ("ahead", "between")
 
 
 def save_fitted(path: str | os.PathLike[str], parameters: Mapping[str, Any], fitted: Fitted) -> None:
@@ -52,6 +56,11 @@ def save_fitted(path: str | os.PathLike[str], parameters: Mapping[str, Any], fit
     tensors["scaling.center"] = torch.from_numpy(fitted.scaling.center)
     tensors["scaling.spread"] = torch.from_numpy(fitted.scaling.spread)
     tensors["probe"] = fitted.probe
+    if fitted.calibration is not None:
+        for name in _CURVES:
+            curves = getattr(fitted.calibration, name)
+            tensors[f"calibration.{name}.leads"] = curves.leads
+            tensors[f"calibration.{name}.scores"] = curves.scores
     write_model_file(path, description, tensors)
 
 
@@ -96,6 +105,7 @@ def _restore(description: dict[str, Any], tensors: dict[str, Tensor]) -> Fitted:
         probe=_probe(tensors["probe"], architecture),
         span=float(description["span"]),
         tolerance=description["tolerance"],
+        calibration=_calibration(tensors),
     )
 
 
@@ -103,6 +113,17 @@ def _probe(states: Tensor, architecture: Architecture) -> Tensor:
     if states.ndim != 2 or states.shape[1] != architecture.latent_dim or not states.is_floating_point():
         raise ValueError("its probe holds no latent states")
     return states
+
+
+def _calibration(tensors: Mapping[str, Tensor]) -> Calibration | None:
+    if "calibration.ahead.leads" not in tensors:
+        return None
+    return Calibration(
+        **{
+            name: Curves(tensors[f"calibration.{name}.leads"], tensors[f"calibration.{name}.scores"])
+            for name in _CURVES
+        }
+    )
 
 
 def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:

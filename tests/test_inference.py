@@ -1,4 +1,4 @@
-"""Answers in chunks and windows are the answers of the whole; quantiles are the mixture's."""
+"""Answers in chunks and windows are the answers of the whole."""
 
 from dataclasses import replace
 
@@ -8,33 +8,9 @@ import torch
 
 from latentode import LatentODE, SeriesCollection, inference
 from latentode.frames import ask_rows
-from latentode.inference import MAX_ROWS, Queries, mixture_quantile
+from latentode.inference import MAX_ROWS, Queries
+from latentode.mixtures import mixture_quantile
 from latentode.sampling import named_generator, normal_draws
-
-
-def test_quantiles_are_the_mixtures():
-    generator = torch.Generator().manual_seed(0)
-    means = 3 * torch.randn(5, 200, generator=generator, dtype=torch.float64)
-    std = torch.rand(200, generator=generator, dtype=torch.float64) * 2 + 1e-3
-    for quantile in (0.01, 0.05, 0.5, 0.9):
-        x = mixture_quantile(means, std, quantile)
-        found = torch.special.ndtr((x - means) / std).mean(0)
-        torch.testing.assert_close(found, torch.full_like(found, quantile), rtol=0, atol=1e-9)
-
-
-def test_quantiles_of_components_far_apart():
-    means = 1000 * torch.randn(64, 500, generator=torch.Generator().manual_seed(0))
-    std = torch.ones(500)
-    for quantile in (0.05, 0.4, 0.95):
-        x = mixture_quantile(means, std, quantile)
-        found = torch.special.ndtr((x - means) / std).mean(0)
-        # Between two components the probability is flat to float32's rounding, and any x there will do.
-        assert (found - quantile).abs().max() < 1e-3
-
-
-def test_quantiles_of_one_component_are_the_normals():
-    x = mixture_quantile(torch.zeros(1, 1, dtype=torch.float64), torch.ones(1, dtype=torch.float64), 0.975)
-    assert abs(x.item() - 1.959963984540054) < 1e-9
 
 
 def test_quasi_random_draws_are_standard_normal():
