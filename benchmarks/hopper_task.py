@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from sklearn.linear_model import Ridge
 
-from benchmarks import rivals
+from benchmarks import trivial
 from benchmarks.gaussian_process import fit_series_gp
 
 __all__ = [
@@ -166,13 +166,13 @@ def predictions_of_rivals(train: np.ndarray, asked: Asked, seed: int) -> dict[st
     fraction = asked.times.shape[1] / n_shown
     learned = ask(train, asked.question, _nearest(fraction), seed + 1000)
     simple: dict[str, Callable[..., np.ndarray]] = {
-        "series mean": rivals.series_mean,
-        "last value": rivals.last_value,
+        "series mean": trivial.series_mean,
+        "last value": trivial.last_value,
     }
     if asked.question == "interpolation":
-        simple |= {"linear": rivals.linear, "PCHIP": rivals.pchip}
+        simple |= {"linear": trivial.linear, "PCHIP": trivial.pchip}
     else:  # beyond the last observation, linear and PCHIP say the last value
-        simple |= {"constant velocity": rivals.constant_velocity}
+        simple |= {"constant velocity": trivial.constant_velocity}
     found = {"training mean": {"predicted": np.broadcast_to(train.mean(axis=(0, 1)), asked.truth.shape)}}
     found |= {name: {"predicted": rival(*known)} for name, rival in simple.items()}
     found["Gaussian process"] = _gaussian_process(learned, asked)
@@ -203,15 +203,15 @@ def _ridge(learned: Asked, asked: Asked, every: int = 5) -> np.ndarray:
     penalty is chosen on a fifth of the training series.
     """
 
-    def trivial(one: Asked) -> np.ndarray:
-        return rivals.linear(one.times, one.values, one.at)
+    def straight(one: Asked) -> np.ndarray:
+        return trivial.linear(one.times, one.values, one.at)
 
     def features(one: Asked) -> np.ndarray:
         n_shown = WINDOW if one.question == "interpolation" else KNOWN
         grid = np.tile(np.arange(0, n_shown, every) * STEP_SECONDS, (len(one.times), 1))
-        return rivals.linear(one.times, one.values, grid).reshape(len(grid), -1)
+        return trivial.linear(one.times, one.values, grid).reshape(len(grid), -1)
 
-    inputs, missed = features(learned), (learned.truth - trivial(learned)).reshape(len(learned.times), -1)
+    inputs, missed = features(learned), (learned.truth - straight(learned)).reshape(len(learned.times), -1)
     centre, scale = inputs.mean(axis=0), inputs.std(axis=0) + 1e-12
     inputs = (inputs - centre) / scale
     held_back = np.arange(len(inputs)) % 5 == 0
@@ -222,7 +222,7 @@ def _ridge(learned: Asked, asked: Asked, every: int = 5) -> np.ndarray:
 
     best = min((1.0, 10.0, 100.0, 1e3, 1e4, 1e5), key=error)
     correction = Ridge(best).fit(inputs, missed).predict((features(asked) - centre) / scale)
-    return trivial(asked) + correction.reshape(asked.truth.shape)
+    return straight(asked) + correction.reshape(asked.truth.shape)
 
 
 def _windows(states: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -16,7 +16,7 @@ from sklearn.linear_model import RidgeCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from benchmarks import rivals
+from benchmarks import trivial
 from benchmarks.gaussian_process import SeriesGP, fit_series_gp
 from latentode.datasets import make_spirals
 
@@ -133,13 +133,13 @@ def predictions_of_rivals(train: Spirals, asked: Spirals) -> dict[str, dict[str,
     mean, deviation = _smoothed(process, *known)
     return {
         "training mean": {"predicted": np.broadcast_to(train.values.mean(axis=(0, 1)), (*at.shape, 2))},
-        "series mean": {"predicted": rivals.series_mean(*known)},
-        "last value": {"predicted": rivals.last_value(*known)},
-        "linear": {"predicted": rivals.linear(*known)},
-        "PCHIP": {"predicted": rivals.pchip(*known)},
+        "series mean": {"predicted": trivial.series_mean(*known)},
+        "last value": {"predicted": trivial.last_value(*known)},
+        "linear": {"predicted": trivial.linear(*known)},
+        "PCHIP": {"predicted": trivial.pchip(*known)},
         # Two noisy neighbours say nothing of a direction; a tenth of the window does.
         "constant velocity": {
-            "predicted": rivals.constant_velocity(*known, n_points=max(3, asked.times.shape[1] // 10))
+            "predicted": trivial.constant_velocity(*known, n_points=max(3, asked.times.shape[1] // 10))
         },
         "Gaussian process": {
             "predicted": mean,

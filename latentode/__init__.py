@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any
 from latentode._version import __version__
 
 if TYPE_CHECKING:
-    from latentode import datasets, plotting
+    from latentode import baselines, datasets, metrics, plotting
     from latentode.diagnosis import Diagnosis, diagnose
     from latentode.dynamics import MLPField
     from latentode.elbo import Bound, elbo
     from latentode.encoders import Encoder, GRUEncoder
     from latentode.estimator import LatentODE
+    from latentode.evaluation import Evaluation
     from latentode.likelihoods import GaussianLikelihood
     from latentode.model import LatentODEModel
     from latentode.residual import GaussMarkov
@@ -34,6 +35,7 @@ __all__ = [
     "Bound",
     "Diagnosis",
     "Encoder",
+    "Evaluation",
     "GRUEncoder",
     "GaussMarkov",
     "GaussianLikelihood",
@@ -45,9 +47,11 @@ __all__ = [
     "Solver",
     "TrainingOptions",
     "__version__",
+    "baselines",
     "datasets",
     "diagnose",
     "elbo",
+    "metrics",
     "plotting",
     "train",
 ]
@@ -57,6 +61,7 @@ _HOMES = {
     "Bound": "elbo",
     "Diagnosis": "diagnosis",
     "Encoder": "encoders",
+    "Evaluation": "evaluation",
     "GRUEncoder": "encoders",
     "GaussMarkov": "residual",
     "GaussianLikelihood": "likelihoods",
@@ -67,9 +72,11 @@ _HOMES = {
     "SeriesCollection": "series",
     "Solver": "solve",
     "TrainingOptions": "training",
+    "baselines": None,
     "datasets": None,
     "diagnose": "diagnosis",
     "elbo": "elbo",
+    "metrics": None,
     "plotting": None,
     "train": "training",
 }

@@ -34,7 +34,8 @@ class Answers:
     def _queries(self, table: SeriesTable, questions: Questions) -> tuple[np.ndarray, inference.Queries]:
         """The order that puts the questions series by series, and their times in it."""
         order, times, starts = questions.by_series(table, self.fitted.scaling, self.fitted.dtype)
-        return order, inference.Queries(times, starts)
+        wanted = None if questions.wanted is None else torch.from_numpy(questions.wanted[order])
+        return order, inference.Queries(times, starts, wanted)
 
     def predict(
         self, table: SeriesTable, questions: Questions, levels: Sequence[float], n_samples: int, point: str

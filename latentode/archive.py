@@ -2,7 +2,7 @@
 
 The file is one line, `latentode <kind> <version> <sha256 of the rest>`, followed by an ordinary zip
 archive that holds `<kind>.json` and one NumPy `.npy` file for each tensor. Nothing in it is code and
-nothing is unpickled.
+nothing is unpickled. Sizes are checked before memory is taken for them.
 """
 
 from __future__ import annotations
@@ -10,8 +10,11 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import os
+import re
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,7 +23,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["read_archive", "write_archive"]
+__all__ = ["MALFORMED", "read_archive", "write_archive"]
+
+# Bytes that a file may unpack to: a thousand times what the largest usual model takes.
+MOST_BYTES = 2**32
+
+# What reading a file raises that has the right checksum and was not written by `write_archive`.
+MALFORMED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    IndexError,
+    RuntimeError,
+    EOFError,
+    OverflowError,
+)
 
 
 def write_archive(
@@ -75,23 +95,50 @@ def read_archive(
         FileNotFoundError: where there is no such file.
         ValueError: where it is of another kind, damaged, or written by a newer version.
     """
-    magic = f"latentode {kind} ".encode()
-    header, newline, body = Path(path).read_bytes().partition(b"\n")
-    fields = header.removeprefix(magic).split(b" ")
-    if not header.startswith(magic) or not newline or len(fields) != 2 or not fields[0].isdigit():
+    content = Path(path).read_bytes()
+    header = re.match(rf"latentode {kind} ([1-9][0-9]{{0,8}}) ([0-9a-f]{{64}})\n".encode(), content)
+    if header is None:
         raise ValueError(f"{path} is no {otherwise}")
-    if int(fields[0]) > version:
+    if int(header[1]) > version:
         raise ValueError(
-            f"{path} has format version {int(fields[0])}, and this latentode reads up to {version}; "
+            f"{path} has format version {int(header[1])}, and this latentode reads up to {version}; "
             "install a newer latentode to load it"
         )
-    if hashlib.sha256(body).hexdigest().encode() != fields[1]:
+    body = content[header.end() :]
+    if hashlib.sha256(body).hexdigest() != header[2].decode():
         raise ValueError(f"{path} is damaged: its contents do not match their checksum; take another copy")
-    with zipfile.ZipFile(io.BytesIO(body)) as archive:
-        description = json.loads(archive.read(f"{kind}.json"))
-        tensors = {}
-        for name in archive.namelist():
-            if name.startswith("tensors/"):
-                array = np.load(io.BytesIO(archive.read(name)), allow_pickle=False)
-                tensors[name.removeprefix("tensors/").removesuffix(".npy")] = torch.from_numpy(array)
+    try:
+        with zipfile.ZipFile(io.BytesIO(body)) as archive:
+            return _unpack(archive, f"{kind}.json")
+    except (*MALFORMED, RecursionError) as failure:
+        raise ValueError(f"{path} is no {otherwise}, although its checksum is right: {failure}") from failure
+
+
+def _unpack(archive: zipfile.ZipFile, description_name: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    unpacked = sum(member.file_size for member in archive.infolist())
+    if unpacked > MOST_BYTES:
+        raise ValueError(f"it unpacks to {unpacked} bytes; none takes more than {MOST_BYTES}")
+    description = json.loads(archive.read(description_name))
+    if not isinstance(description, dict):
+        raise ValueError(f"{description_name} holds no description")
+    tensors = {}
+    for name in archive.namelist():
+        if name.startswith("tensors/"):
+            tensors[name.removeprefix("tensors/").removesuffix(".npy")] = _tensor(archive.read(name))
     return description, tensors
+
+
+def _tensor(content: bytes) -> Tensor:
+    """The numbers of an .npy file, after a look at whether it holds as many as it says."""
+    buffer = io.BytesIO(content)
+    if np.lib.format.read_magic(buffer) != (1, 0):
+        raise ValueError("a tensor is not in the .npy format's version 1.0")
+    shape, by_columns, dtype = np.lib.format.read_array_header_1_0(buffer)
+    if dtype.kind not in "fiub":
+        raise ValueError(f"a tensor holds {dtype}, which are no numbers")
+    if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != len(content) - buffer.tell():
+        raise ValueError(f"a tensor of shape {shape} holds another number of bytes")
+    array = np.frombuffer(content, dtype, offset=buffer.tell()).reshape(
+        shape, order="F" if by_columns else "C"
+    )
+    return torch.from_numpy(array.astype(dtype.newbyteorder("=")))

@@ -162,10 +162,10 @@ class LatentODE(BaseEstimator):
         atol: float | None = None,
         knot_spacing: float | None = None,
         tolerance: float = 3e-4,
-        max_iter: int = 1500,
+        max_iter: int = 2500,
         batch_size: int | None = None,
         learning_rate: float | None = None,
-        kl_weight: float = 0.1,
+        kl_weight: float = 0.3,
         context_weight: float | None = None,
         validation_fraction: float = 0.15,
         patience: int = 10,
@@ -646,7 +646,8 @@ class LatentODE(BaseEstimator):
             n_origins: contexts made of each series: origins, evenly over its rows from a third to the end,
                 or random hidings.
             hide: share of a series' rows that is hidden to interpolate; its first and last never are.
-            level: coverages of the bands in percent. CRPS is computed from the bands' bounds.
+            level: coverages of the bands in percent. CRPS is computed from the bands' bounds; without any
+                there is none.
             point: which answer the errors are of, the "mean" or the "median".
             baselines: names among "last value", "constant velocity", "linear", "pchip", "series mean",
                 "training mean", "ridge"; None takes all that suit a task. Of a channel that a context does
@@ -721,7 +722,13 @@ class LatentODE(BaseEstimator):
         Raises:
             FileNotFoundError, ValueError: where there is no such file, or it is no intact model file.
         """
+        check_device(device)
         parameters, fitted = load_fitted(path)
+        unknown = sorted(set(parameters) - set(cls._get_param_names()))
+        if unknown:
+            raise ValueError(
+                f"{path} has parameters that this latentode does not know: {unknown}; install a newer one"
+            )
         model = cls(**parameters | {"device": device})
         fitted.model.to(model.device)
         model._adopt(fitted)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import wraps
 from typing import Any, Literal
 
 import numpy as np
@@ -94,6 +95,18 @@ class Fitted:
         return report_solver(self.model, self.probe.to(like), earliest, latest, tolerance=self.tolerance)
 
 
+def _keeping_filters(fit: Callable[..., Fitted]) -> Callable[..., Fitted]:
+    """The process's warning filters stay: torch imports sympy at its first optimiser, which adds its own."""
+
+    @wraps(fit)
+    def kept(*arguments: Any, **settings: Any) -> Fitted:
+        with warnings.catch_warnings():
+            return fit(*arguments, **settings)
+
+    return kept
+
+
+@_keeping_filters
 def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Mapping[str, Any]) -> Fitted:
     """Withholds validation data, learns the scaling from the rest, builds the model and trains it.
 
@@ -138,7 +151,7 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
         # Small collections are gone through several times a step, at other cuts each time.
         settings["batch_size"] = int(np.clip(len(data), 32, 100))
     if settings["learning_rate"] is None:
-        settings["learning_rate"] = 1e-2 if architecture.latent_dim <= 6 else 5e-3
+        settings["learning_rate"] = 2e-2 if architecture.latent_dim <= 6 else 5e-3
     options = TrainingOptions(
         task=problem.task, fixed_spacing=problem.fixed_spacing, warm=start is not None, **settings
     )

@@ -46,11 +46,13 @@ MAX_QUERIES = 2048
 class Queries:
     """Times to be answered: (Q,) in model time on the series' clocks, sorted, series after series.
 
-    Series i owns times[starts[i]:starts[i + 1]].
+    Series i owns times[starts[i]:starts[i + 1]]. Quantiles, which cost most, are found where `wanted` (Q, D)
+    alone, everywhere without it.
     """
 
     times: Tensor
     starts: Tensor
+    wanted: Tensor | None = None
 
 
 def _pieces(contexts: SeriesCollection, queries: Queries, most: int) -> Tensor:
@@ -131,11 +133,13 @@ def predict(
     series depends on that series alone.
 
     Shapes:
-        -> mean (Q, D), quantiles (n_quantiles, Q, D).
+        -> mean (Q, D), quantiles (n_quantiles, Q, D), NaN where not wanted.
     """
     n_queries, n_channels = len(queries.times), contexts.n_channels
     mean = torch.empty(n_queries, n_channels, dtype=contexts.values.dtype)
-    found = torch.empty(len(quantiles), n_queries, n_channels, dtype=contexts.values.dtype)
+    found = torch.full((len(quantiles), n_queries, n_channels), torch.nan, dtype=contexts.values.dtype)
+    wanted = torch.ones(1, 1, dtype=torch.bool) if queries.wanted is None else queries.wanted
+    wanted = wanted.expand(n_queries, n_channels)
     latent_dim = model.encoder.latent_dim
     draws = normal_draws(n_samples, latent_dim, seed=0)
     numbers_per_row = n_samples * max(latent_dim, n_channels)
@@ -148,9 +152,13 @@ def predict(
         )
         kept = rows[inside]
         mean[kept] = answer.mean.cpu()[inside]
+        if not quantiles:
+            continue
+        place = wanted[rows] & inside.unsqueeze(-1)
+        row, channel = rows.unsqueeze(-1).expand(place.shape)[place], torch.nonzero(place)[:, -1]
+        means, std = answer.component_means[:, place.to(device)], answer.variance[place.to(device)].sqrt()
         for number, quantile in enumerate(quantiles):
-            value = mixture_quantile(answer.component_means, answer.variance.sqrt(), quantile)
-            found[number, kept] = value.cpu()[inside]
+            found[number, row, channel] = mixture_quantile(means, std, quantile).cpu()
     return mean, found
 
 

@@ -53,8 +53,8 @@ def _floats(*arrays: Any) -> tuple[np.ndarray, ...]:
 def rmse(truth: Any, predicted: Any, *, weights: Any = None, axis: Any = None) -> Any:
     """sqrt(mean (x - y)^2).
 
-    >>> rmse([1.0, 2.0, float("nan")], [1.0, 4.0, 9.0]) ** 2
-    2.0000000000000004
+    >>> rmse([1.0, 2.0, float("nan")], [4.0, 5.0, 9.0])
+    3.0
     """
     truth, predicted = _floats(truth, predicted)
     root = np.sqrt(_mean((predicted - truth) ** 2, truth, weights, axis))

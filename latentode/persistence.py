@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from latentode._version import __version__
-from latentode.archive import read_archive, write_archive
+from latentode.archive import MALFORMED, read_archive, write_archive
 from latentode.build import Architecture, build_model
 from latentode.fitting import Fitted
 from latentode.frames import Instants, Roles, Scaling
@@ -56,28 +56,53 @@ def save_fitted(path: str | os.PathLike[str], parameters: Mapping[str, Any], fit
 
 
 def load_fitted(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Fitted]:
-    """Parameters and fit of a file written by `save_fitted`, on the CPU."""
+    """Parameters and fit of a file written by `save_fitted`, on the CPU.
+
+    Raises:
+        FileNotFoundError, ValueError: as `read_model_file`, or where the file describes no model.
+    """
     description, tensors = read_model_file(path)
+    try:
+        return dict(description["parameters"]), _restore(description, tensors)
+    except MALFORMED as failure:
+        raise ValueError(
+            f"{path} was written by latentode {description.get('written_by', 'of unknown version')!s:.40}, and "
+            f"latentode {__version__} can't make a model of it: {type(failure).__name__}: {failure}"
+        ) from failure
+
+
+def _restore(description: dict[str, Any], tensors: dict[str, Tensor]) -> Fitted:
     architecture = Architecture(**_tuples(description["architecture"]))
-    dtype = getattr(torch, description["dtype"])
-    model = build_model(architecture, Solver(**description["solver"]), seed=0, dtype=dtype)
-    model.load_state_dict(
-        {name.removeprefix("module."): t for name, t in tensors.items() if name.startswith("module.")}
-    )
-    fitted = Fitted(
+    solver = Solver(**description["solver"])
+    dtype = {"float32": torch.float32, "float64": torch.float64}[description["dtype"]]
+    weights = {name.removeprefix("module."): t for name, t in tensors.items() if name.startswith("module.")}
+    with torch.device("meta"):  # shapes without memory, whatever sizes the file claims
+        expected = build_model(architecture, solver, seed=0, dtype=dtype).state_dict()
+    sizes = {name: tuple(t.shape) for name, t in weights.items()}
+    if sizes != {name: tuple(t.shape) for name, t in expected.items()}:
+        raise ValueError("its tensors don't have the shapes of its networks")
+    model = build_model(architecture, solver, seed=0, dtype=dtype)
+    model.load_state_dict(weights)
+    center, spread = (tensors[f"scaling.{name}"].numpy() for name in ("center", "spread"))
+    if not center.shape == spread.shape == (architecture.n_channels,):
+        raise ValueError("its scaling has another number of channels")
+    return Fitted(
         model=model.eval(),
-        scaling=Scaling(
-            tensors["scaling.center"].numpy(), tensors["scaling.spread"].numpy(), description["time_unit"]
-        ),
+        scaling=Scaling(center, spread, float(description["time_unit"])),
         architecture=architecture,
         roles=Roles(**_tuples(description["roles"])),
         clock=Instants.none(**description["clock"]),
         history=[Record(**record) for record in description["history"]],
-        probe=tensors["probe"],
-        span=description["span"],
+        probe=_probe(tensors["probe"], architecture),
+        span=float(description["span"]),
         tolerance=description["tolerance"],
     )
-    return description["parameters"], fitted
+
+
+def _probe(states: Tensor, architecture: Architecture) -> Tensor:
+    if states.ndim != 2 or states.shape[1] != architecture.latent_dim or not states.is_floating_point():
+        raise ValueError("its probe holds no latent states")
+    return states
 
 
 def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -69,9 +69,9 @@ class TrainingOptions:
     batch_size: int = 64
     learning_rate: float = 5e-3
     scale_rate: float = 3.0
-    weight_decay: float = 0.1
+    weight_decay: float = 0.01
     max_norm: float = 1.0
-    kl_weight: float = 0.1
+    kl_weight: float = 0.3
     context_weight: float = 1.0
     n_samples: int = 1
     task: str = "both"

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks import hopper_task, physionet_task, rivals, spiral_task
+from benchmarks import hopper_task, physionet_task, spiral_task, trivial
 from benchmarks.gaussian_process import fit_series_gp
 from benchmarks.physionet_ridge import predict_by_ridge
 from benchmarks.record import Record, spread_table
@@ -25,10 +25,10 @@ def quadratic():
 def test_trivial_answers_between_and_beyond(quadratic):
     asked = np.array([[-1.0, 0.0, 2.0, 3.0, 6.0]])
     by_hand = {
-        rivals.last_value: [0, 0, 1, 9, 16],
-        rivals.series_mean: [6.5] * 5,
-        rivals.linear: [0, 0, 5, 9, 16],
-        rivals.constant_velocity: [0, 0, 5, 9, 30],
+        trivial.last_value: [0, 0, 1, 9, 16],
+        trivial.series_mean: [6.5] * 5,
+        trivial.linear: [0, 0, 5, 9, 16],
+        trivial.constant_velocity: [0, 0, 5, 9, 30],
     }
     for rival, expected in by_hand.items():
         found = rival(*quadratic, asked)
@@ -38,8 +38,8 @@ def test_trivial_answers_between_and_beyond(quadratic):
 
 def test_pchip_passes_through_the_observations_without_overshoot(quadratic):
     times, values = quadratic
-    np.testing.assert_allclose(rivals.pchip(times, values, times), values)
-    between = rivals.pchip(times, values, np.linspace(-1, 6, 57)[None])[0, :, 0]
+    np.testing.assert_allclose(trivial.pchip(times, values, times), values)
+    between = trivial.pchip(times, values, np.linspace(-1, 6, 57)[None])[0, :, 0]
     assert (np.diff(between) >= -1e-12).all()
     assert between[[0, -1]].tolist() == [0.0, 16.0]
 
@@ -47,7 +47,7 @@ def test_pchip_passes_through_the_observations_without_overshoot(quadratic):
 def test_the_velocity_is_the_least_squares_slope_of_the_last_points():
     rng = np.random.default_rng(0)
     times, values = np.sort(rng.random((3, 9)), axis=1), rng.normal(size=(3, 9, 1))
-    ahead = rivals.constant_velocity(times, values, times[:, -1:] + 2.0, n_points=5)
+    ahead = trivial.constant_velocity(times, values, times[:, -1:] + 2.0, n_points=5)
     for one, observed, found in zip(times, values, ahead, strict=True):
         line = np.polyfit(one[-5:], observed[-5:, 0], 1)
         np.testing.assert_allclose(found[0, 0], np.polyval(line, one[-1] + 2.0))

@@ -1,10 +1,13 @@
 """Answers in chunks and windows are the answers of the whole; quantiles are the mixture's."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import torch
 
 from latentode import LatentODE, SeriesCollection, inference
+from latentode.frames import ask_rows
 from latentode.inference import MAX_ROWS, Queries, mixture_quantile
 from latentode.sampling import named_generator, normal_draws
 
@@ -101,3 +104,30 @@ def test_chunks_of_any_size_give_the_same_answers(fitted, frame, monkeypatch):
     pd.testing.assert_frame_equal(fitted.predict(frame, level=80), whole, rtol=1e-4, atol=1e-3)
     monkeypatch.setattr(inference, "MAX_QUERIES", 3)
     pd.testing.assert_frame_equal(fitted.predict(frame, level=80), whole, rtol=1e-4, atol=1e-3)
+
+
+def test_quantiles_are_found_where_they_are_wanted(fitted, frame):
+    table = fitted._read(frame)
+    everywhere = ask_rows(table)
+    wanted = np.random.default_rng(0).random(table.values.shape) < 0.3
+    found, expected = (
+        fitted._predict(table, questions, [50, 90], None, "mean")
+        for questions in (replace(everywhere, wanted=wanted), everywhere)
+    )
+    for channel, name in enumerate(fitted.value_cols_):
+        np.testing.assert_array_equal(found[name], expected[name])
+        for bound in ("lo-50", "hi-50", "lo-90", "hi-90"):
+            column = found[f"{name}-{bound}"]
+            assert np.isnan(column[~wanted[:, channel]]).all()
+            np.testing.assert_allclose(
+                column[wanted[:, channel]], expected[f"{name}-{bound}"][wanted[:, channel]], rtol=1e-5
+            )
+
+
+def test_a_quantile_does_not_depend_on_its_companions():
+    generator = torch.Generator().manual_seed(0)
+    means = torch.randn(16, 300, generator=generator, dtype=torch.float64)
+    std = torch.rand(300, generator=generator, dtype=torch.float64) + 0.01
+    together = mixture_quantile(means, std, 0.9)
+    alone = torch.cat([mixture_quantile(means[:, i : i + 1], std[i : i + 1], 0.9) for i in range(300)])
+    torch.testing.assert_close(together, alone, rtol=0, atol=1e-8)

@@ -1,6 +1,7 @@
 """What a fit tells: to the logger, silent by default, and to the progress bar, where it is asked for."""
 
 import logging
+from dataclasses import replace
 
 import pytest
 
@@ -14,8 +15,9 @@ def quick(**settings):
     return LatentODE("patient", "hours", random_state=0, **({"max_iter": 3} | settings))
 
 
-def record(iteration, recoveries=0, validation=-1.0):
-    return Record(iteration, -1.0, -1.0, 1.0, validation, 0.01, 1.0, 0.1, 1e-4, recoveries, 2.0)
+def record(iteration, recoveries=0, validation=-1.0, ended=""):
+    done = Record(iteration, -1.0, -1.0, 1.0, validation, 0.01, 1.0, 0.1, 1e-4, recoveries, 2.0)
+    return replace(done, ended=ended)
 
 
 def test_a_fit_is_silent_by_default(capfd):
@@ -46,7 +48,7 @@ def test_kernels_that_were_given_are_not_said_to_be_chosen(caplog):
 
 def test_an_early_stop_and_recoveries_are_told(caplog):
     with caplog.at_level(logging.INFO, logger="latentode"):
-        _log_end([record(5, validation=-0.5), record(7, recoveries=2)], 10)
+        _log_end([record(5, validation=-0.5), record(7, recoveries=2, ended="patience")], 10)
         _log_end([record(10, validation=float("nan"))], 10)
     assert "stopped early at step 7 of 10" in caplog.messages[0]
     assert caplog.records[1].levelno == logging.WARNING

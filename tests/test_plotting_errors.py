@@ -7,7 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from latentode import LatentODE
 from latentode.plotting import plot_calibration, plot_errors
+from tests.conftest import make_frame
 
 PREDICTORS = ["latent ODE", "last value", "series mean"]
 LEVELS = (50.0, 90.0)
@@ -75,6 +77,14 @@ def test_the_shade_is_the_models_interval():
     assert vertices[:, 1].max() == pytest.approx(1.9 + 0.3)
 
 
+def test_a_hopeless_rival_does_not_flatten_the_others():
+    hopeless = evaluation()
+    hopeless.table.loc[hopeless.table["predictor"] == "series mean", ["rmse", "rmse-lo", "rmse-hi"]] *= 100
+    low, high = plot_errors(hopeless, task="extrapolate", channels="hr").get_ylim()
+    assert (low, high) == (0, pytest.approx(2.5 * 2.9))  # 2.5 times the largest error of the best rival
+    assert plot_errors(evaluation(), task="extrapolate", channels="hr").get_ylim()[1] > 3.9 + 0.3
+
+
 def test_metric_and_task_are_chosen_and_intervals_may_lack():
     ax = plot_errors(evaluation(), metric="mae", task="interpolate", channels="temp")
     np.testing.assert_allclose(line(ax, "latent ODE").get_ydata(), [(7 + 0.3) / 2, (7 + 0.9) / 2])
@@ -117,3 +127,18 @@ def test_bands_and_axes_that_lack_are_named():
     _, ax = plt.subplots()
     with pytest.raises(ValueError, match="ax holds 1 Axes, but 2 channels"):
         plot_errors(evaluation(), ax=ax)
+
+
+def test_a_real_evaluation_is_drawn():
+    model = LatentODE("patient", "hours", ["hr", "temp"], residual=None, max_iter=2, random_state=0)
+    model.fit(make_frame())
+    found = model.evaluate(make_frame(n_series=8, seed=3), task="extrapolate", level=[50, 90], n_bootstrap=20)
+    ours = found.table[(found.table["predictor"] == "latent ODE") & (found.table["lead"] != "all")]
+    for ax, name in zip(plot_errors(found), ["hr", "temp"], strict=True):
+        rows = ours[ours["channel"] == name].sort_values("lead_mean")
+        np.testing.assert_allclose(line(ax, "latent ODE").get_ydata(), rows["rmse"])
+    for ax, name in zip(plot_calibration(found), ["hr", "temp"], strict=True):
+        rows = ours[ours["channel"] == name].set_index("lead")
+        for lead in rows.index:
+            expected = 100 * rows.loc[lead, ["coverage-50", "coverage-90"]].to_numpy(dtype=float)
+            np.testing.assert_allclose(line(ax, lead).get_ydata(), expected)

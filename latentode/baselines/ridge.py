@@ -135,15 +135,16 @@ class Ridge:
         features = self._features(contexts, codes, times, default)
         own, others = self._standardised(features)
         hats, others_hats = _hats(features.position, self.knots), _hats(features.position, self.others_knots)
-        found = np.empty((len(codes), contexts.n_channels))
+        # Products at the moments first, at each knot: (D, M, K); a moment of a forecast answers many queries.
+        by_knot = self.coefficients.reshape(contexts.n_channels, -1, len(self.knots))
+        at_knots = np.matmul(own.transpose(1, 0, 2), by_knot)
+        by_knot = self.others_coefficients.reshape(contexts.n_channels, -1, len(self.others_knots))
+        at_others = others @ by_knot.transpose(1, 0, 2).reshape(others.shape[1], -1)
+        at_others = at_others.reshape(len(others), contexts.n_channels, -1)
+        found = features.base[features.moment]
         for channel in range(contexts.n_channels):
-            # Products at the moments first: a moment answers many queries.
-            at_knots = own[:, channel] @ self.coefficients[channel].reshape(-1, len(self.knots))
-            change = np.einsum("qk,qk->q", at_knots[features.moment], hats)
-            coefficients = self.others_coefficients[channel].reshape(-1, len(self.others_knots))
-            at_knots = others @ coefficients
-            change += np.einsum("qk,qk->q", at_knots[features.moment], others_hats)
-            found[:, channel] = features.base[features.moment, channel] + change
+            found[:, channel] += np.einsum("qk,qk->q", at_knots[channel, features.moment], hats)
+            found[:, channel] += np.einsum("qk,qk->q", at_others[features.moment, channel], others_hats)
         return found
 
     def _features(

@@ -26,6 +26,8 @@ MAX_SENTENCES = 12
 MISS = 0.05
 ENOUGH_VALUES = 100
 
+_ALL = "all of them"
+
 TITLES = {
     "extrapolate": ("Extrapolation", "origins", "time since the last row of the context"),
     "interpolate": ("Interpolation", "random hidings", "time to the nearest row of the context"),
@@ -84,7 +86,7 @@ class Evaluation:
 
     def verdict(self, task: str, metric: str = "rmse") -> list[str]:
         """Where the model wins, where it does not, and where its bands are off: sentences."""
-        rivals = self._of_leads(task)
+        rivals = self._told(task)
         rivals = rivals[rivals["predictor"] != MODEL]
         off = self._miscalibrated(task)
         off = ["Bands that are off:", *_some(off)] if off else []
@@ -93,18 +95,30 @@ class Evaluation:
         prefix = "skill" if metric == "rmse" else "mae_skill"
         cells = list(rivals.groupby(["channel", "lead"], sort=False, observed=True))
         sure = not rivals[f"{prefix}-lo"].isna().all()
-        won, lost = 0, []
+        names = list(rivals["predictor"].unique())
+        won, lost = dict.fromkeys([*names, _ALL], 0), []
         for (channel, lead), rows in cells:
             least = rows[f"{prefix}-lo"] if sure else rows[prefix]
+            for name in rows["predictor"][least > 0]:
+                won[name] += 1
             if (least > 0).all():
-                won += 1
+                won[_ALL] += 1
                 continue
-            lost.append(self._defeat(channel, lead, rows[~(least > 0)], task, metric, prefix))
-        what = f"{len(cells)} combinations of channel and lead time" if len(cells) > 1 else "1 combination"
-        how = f", with {INTERVAL} % confidence" if sure else " (too few series for an interval)"
-        lines = [f"The {MODEL} beats every baseline in {won} of {what}{how}."]
+            defeat = self._defeat(channel, lead, rows[~(least > 0)], task, metric, prefix)
+            lost.append((rows[prefix].min(), defeat))
+        if len(lost) > MAX_SENTENCES:  # the worst are told
+            lost.sort(key=lambda pair: pair[0])
+        what = "channels" if self._many(task) else "combinations of channel and lead time"
+        if len(names) == 1:
+            del won[_ALL]
+        counts = [f"{_the(name)} in {count}" for name, count in won.items()]
+        listed = counts[0] if len(counts) == 1 else f"{', '.join(counts[:-1])} and {counts[-1]}"
+        lines = [
+            f"{f'With {INTERVAL} % confidence' if sure else 'Without intervals, for want of series,'} "
+            f"the {MODEL} beats {listed} of {len(cells)} {what}."
+        ]
         if lost:
-            lines += ["Where it does not:", *_some(lost)]
+            lines += ["Where it does not:", *_some([defeat for _, defeat in lost])]
         return lines + off
 
     def _defeat(
@@ -122,20 +136,23 @@ class Evaluation:
         interval = "" if np.isnan(low) else f" [{_percent(low)}, {_percent(high)}]"
         others = [name for name in rows["predictor"] if name != worst["predictor"]]
         also = f"; nor does it clearly beat {_joined(others)}" if others else ""
+        gain = (
+            f", skill {_percent(worst[prefix])} %{interval}" if worst[metric] else ""
+        )  # no share of nothing
         return (
-            f"{channel}, {lead}: {verb} {_the(worst['predictor'])} ({metric.upper()} {ours:.3g} against "
-            f"{worst[metric]:.3g}, skill {_percent(worst[prefix])} %{interval}){also}"
+            f"{_cell(channel, lead)}: {verb} {_the(worst['predictor'])} ({metric.upper()} {ours:.3g} against "
+            f"{worst[metric]:.3g}{gain}){also}"
         )
 
     def _miscalibrated(self, task: str) -> list[str]:
         if not self.levels:
             return []
         level = min(self.levels, key=lambda one: abs(one - 90))
-        rows = self._of_leads(task)
+        rows = self._told(task)
         rows = rows[(rows["predictor"] == MODEL) & (rows["n_values"] >= ENOUGH_VALUES)]
         miss = rows[f"coverage-{level:g}"] - level / 100
         return [
-            f"{row['channel']}, {row['lead']}: {level:g} % bands hold {100 * row[f'coverage-{level:g}']:.0f} %, "
+            f"{_cell(row['channel'], row['lead'])}: {level:g} % bands hold {100 * row[f'coverage-{level:g}']:.0f} %, "
             f"too {'narrow' if gap < 0 else 'wide'}"
             for (_, row), gap in zip(rows.iterrows(), miss, strict=True)
             if abs(gap) > MISS
@@ -172,9 +189,13 @@ class Evaluation:
             shown[f"{level:g} % band"] = [f"{100 * share:.0f} %" for share in rows[f"coverage-{level:g}"]]
         return _labelled(pd.DataFrame(shown, index=rows.index), "coverage")
 
-    def _of_leads(self, task: str) -> pd.DataFrame:
-        """The rows of single bins."""
-        return self.table[(self.table["task"] == task) & (self.table["lead"] != ALL_LEADS)]
+    def _told(self, task: str) -> pd.DataFrame:
+        """The rows that sentences are about: those of single bins, or of all together for many channels."""
+        rows = self.table[self.table["task"] == task]
+        return rows[(rows["lead"] == ALL_LEADS) == self._many(task)]
+
+    def _many(self, task: str) -> bool:
+        return self.table.loc[self.table["task"] == task, "channel"].nunique() > MAX_CHANNELS
 
     def _rows(self, task: str, channel: Hashable, lead: str, predictor: str) -> pd.DataFrame:
         table = self.table
@@ -187,7 +208,7 @@ class Evaluation:
 
     def _shown(self, task: str) -> pd.DataFrame:
         rows = self.table[self.table["task"] == task]
-        if rows["channel"].nunique() > MAX_CHANNELS:
+        if self._many(task):
             return rows[rows["lead"] == ALL_LEADS]
         single = rows.groupby("channel")["lead"].transform("nunique") == 2  # one bin says what all do
         return rows[~(single & (rows["lead"] == ALL_LEADS))]
@@ -209,6 +230,10 @@ class Evaluation:
             parts += [f"<li>{html.escape(line.strip())}</li>" for line in self.verdict(task)]
             parts.append("</ul>")
         return f"<div>{''.join(parts)}</div>"
+
+
+def _cell(channel: Hashable, lead: str) -> str:
+    return f"{channel}" if lead == ALL_LEADS else f"{channel}, {lead}"
 
 
 def _keys(rows: pd.DataFrame) -> pd.MultiIndex:

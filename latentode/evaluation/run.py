@@ -201,6 +201,7 @@ def _ask(
         times=table.roles.time_of(table.frame)[source[asked.rows]],
         codes=asked.codes,
         instants=table.times[source[asked.rows]],
+        wanted=~np.isnan(observations.values[asked.rows]),
     )
     columns = predict(read, questions, list(levels))
     names = table.roles.value_cols

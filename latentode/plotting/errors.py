@@ -18,6 +18,9 @@ __all__ = ["plot_calibration", "plot_errors"]
 # The label of the rows of an evaluation that pool all lead times.
 _ALL_LEADS = "all"
 
+# Errors up to this many times those of the model, or of its best rival where that is worse, are in the frame.
+CLEAR = 2.5
+
 _METRICS = {"rmse": "root mean square error", "mae": "mean absolute error"}
 
 # Told apart in grey print too.
@@ -29,7 +32,8 @@ def plot_errors(
 ) -> Any:
     """Draws the errors of a model and of the trivial answers against lead time, a panel a channel.
 
-    Bars and the shade are the table's intervals over series.
+    Bars and the shade are the table's intervals over series. What errs by a multiple of the model and of the
+    best of the others runs out of the frame.
 
     Args:
         evaluation: what `model.evaluate` gave.
@@ -65,7 +69,7 @@ def plot_errors(
                 style = _STYLES[(number - 1) % len(_STYLES)]
                 panel.plot(x, y, color=colour, lw=1.2, ls=style, marker=".", zorder=3, label=predictor)
                 panel.errorbar(x, y, yerr=[y - low, high - y], fmt="none", ecolor=colour, elinewidth=0.7)
-        panel.set(xlabel=label, ylim=(0, None))
+        panel.set(xlabel=label, ylim=(0, _top(own_rows, metric, predictors)))
         panel.set_title(str(name))
     panels[0].set_ylabel(_METRICS[metric])
     _legend(panels[0], own)
@@ -126,6 +130,16 @@ def _rows(evaluation: Any, task: str | None, channels: Any) -> tuple[pd.DataFram
     return table[table["channel"].isin(names)], names
 
 
+def _top(rows: pd.DataFrame, metric: str, predictors: list[str]) -> float | None:
+    """Upper limit of the errors: one hopeless rival must not flatten all the others."""
+    worst = rows.groupby("predictor")[metric].max()
+    ours, rivals = worst[predictors[0]], worst.drop(predictors[0])
+    upper = rows[[metric, f"{metric}-hi"]].max(axis=None)
+    known = [ours, *([rivals.min()] if len(rivals) else [])]
+    top = min(1.05 * upper, CLEAR * max(known))
+    return float(top) if np.isfinite(top) and top > 0 else None
+
+
 def _lead_axis(leads: pd.Series) -> tuple[np.ndarray, str]:
     if pd.api.types.is_timedelta64_dtype(leads.dtype):
         seconds = leads.dt.total_seconds().to_numpy()
@@ -139,7 +153,7 @@ def _panels(ax: Any, n_panels: int, *, square: bool = False) -> tuple[np.ndarray
         n_columns = min(n_panels, 4)
         n_rows = -(-n_panels // n_columns)
         width = 3.0 if n_panels > 1 else 4.6
-        size = (width * n_columns + 0.4, (width if square else 2.6) * n_rows + 0.6)
+        size = (width * n_columns + 0.4, (width if square else 2.6) * n_rows + (1.1 if square else 0.6))
         _, grid = plt.subplots(n_rows, n_columns, figsize=size, squeeze=False, layout="constrained")
         for spare in grid.flat[n_panels:]:
             spare.remove()
