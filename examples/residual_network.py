@@ -137,8 +137,9 @@ for name, solver in SOLVERS.items():
 
 # %% [markdown]
 # The residual network has learned to undo Euler's errors along with the pendulum: Euler's steps gain energy, so its
-# field loses some, and any better solver of the same weights shows a pendulum that falls asleep. What was trained under a better solver is a vector
-# field: better solvers agree with it, it can be read between the layers, and be solved to any precision.
+# field loses some, and any better solver of the same weights shows a pendulum that falls asleep. What was trained
+# under a better solver is a vector field: better solvers agree with it, it can be read between the layers, and be
+# solved to any precision.
 
 # %%
 figure, panels = plt.subplots(1, 2, figsize=(9, 4.2), sharex=True, sharey=True, layout="constrained")
