@@ -100,7 +100,7 @@ def engines(
         }
         steps: dict[str, Timed] = {row: Step(each, batch) for row, each in models.items()}
         steps[ARITHMETIC] = Arithmetic(model, batch)
-        for rival in rivals:
+        for rival in rivals if size == min(sizes) else ():
             steps |= rival.open(name, model, batch)
         spent = interleaved(steps, rounds if size <= 100 else max(3, rounds // 3))
         if union and size == min(sizes):
@@ -207,7 +207,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.quick and options.union:
         parser.error("--union takes minutes; --quick is the smoke run")
     torch.set_num_threads(1)
-    rounds = 9 if options.quick else 21
+    rounds = 9 if options.quick else 15
     n_steps = QUICK_WARM_UP_STEPS if options.quick else WARM_UP_STEPS
     flags = "".join(f" --{name}" for name in ("quick", "union") if getattr(options, name))
     report: dict = {

@@ -21,6 +21,7 @@ FIGURES = {
     "growth_curves": "growth_curves.png",
     "own_training_loop": "own_training_loop.png",
     "predator_prey": "predator_prey.png",
+    "residual_network": "residual_network.png",
     "spirals": "spirals.png",
     "storm_tracks": "errors.png",
 }
