@@ -31,8 +31,9 @@ __all__ = ["Fitted", "FittingProblem", "fit_model"]
 
 _log = logging.getLogger("latentode")
 
-# Training targets farther out than this many spreads are brought to it: under a normal likelihood
-# one value a million spreads out would outweigh all the others together.
+# Values farther out than this many spreads train and validate nothing: under a normal likelihood one that is
+# a million spreads out would outweigh all the others together, and even cut to this it would be one that the
+# noise has to explain, everywhere.
 LARGEST_TARGET = 20.0
 
 # Series whose trajectories the solver is judged on.
@@ -203,9 +204,9 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
     )
     warning = fitted.solver_report().warning
     if warning is not None:
-        warnings.warn(warning, stacklevel=3)
+        warnings.warn(warning, stacklevel=4)
     if history[-1].ended == "interrupt":
-        warnings.warn(_interrupted(history[-1], options, problem.checkpoint), stacklevel=3)
+        warnings.warn(_interrupted(history[-1], options, problem.checkpoint), stacklevel=4)
     elif problem.checkpoint is not None:
         problem.checkpoint.remove()
     return fitted
@@ -275,23 +276,39 @@ def _split(
     shown = parts.restrict(~held)
     # A channel seen in validation only is better scaled by that than not at all.
     seen = shown.mask | (parts.mask & ~shown.mask.any(0))
-    training = shown.observed_lengths > 0
     values = torch.where(seen, parts.values, torch.nan).numpy()
     if problem.start is not None:  # its weights mean something in its units only
         scaling = problem.start.scaling
     else:
-        scaling = Scaling.learn(values, parts.spans[training].numpy())
+        scaling = Scaling.learn(values, parts.spans[shown.observed_lengths > 0].numpy())
 
-    data = scaling.scale(shown, problem.dtype).select(_nonzero(training))
-    data = replace(data, values=data.values.clamp(-LARGEST_TARGET, LARGEST_TARGET))
+    everything = _without_outliers(scaling.scale(parts, problem.dtype), problem.table.roles)
+    data = everything.restrict(~held)
+    data = data.select(_nonzero(data.observed_lengths > 0))
     pairs = []
-    everything = scaling.scale(parts, problem.dtype)
-    for indices in _chunks(everything, _nonzero(parts.restrict(held).observed_lengths > 0)):
+    for indices in _chunks(everything, _nonzero(everything.restrict(held).observed_lengths > 0)):
         batch = everything.batch(indices)
         visible = ~held[everything.rows(indices)[0]]
         contexts = split_contexts(batch, problem.task) if held_series.any() else [visible]
         pairs += [(batch.restrict(keep).compact(), batch.restrict(~keep)) for keep in contexts]
     return data, pairs, scaling
+
+
+def _without_outliers(scaled: SeriesCollection, roles: Roles) -> SeriesCollection:
+    """The same rows; what lies farther out than LARGEST_TARGET is not observed, and a warning names it."""
+    usual = scaled.values.abs() <= LARGEST_TARGET
+    counts = (~usual).sum(0).tolist()
+    if not any(counts):
+        return scaled
+    listed = ", ".join(
+        f"{count} of column {name!r}" for name, count in zip(roles.value_cols, counts, strict=True) if count
+    )
+    warnings.warn(
+        f"values more than {LARGEST_TARGET:.0f} spreads from the middle of their column are left out of the fit: "
+        f"{listed}. Look for wrong units and faulty readings there",
+        stacklevel=6,
+    )
+    return replace(scaled, values=scaled.values * usual, mask=scaled.mask & usual)
 
 
 def _nonzero(chosen: torch.Tensor) -> torch.Tensor:

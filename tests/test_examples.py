@@ -66,7 +66,7 @@ def test_the_clinical_example_runs_on_data_of_its_layout(monkeypatch, tmp_path):
     series = pd.DataFrame(random.normal(50, 5, (n_stays * n_rows, len(CHANNELS))), columns=CHANNELS)
     series = series.mask(random.random(series.shape) < 0.5).astype("float32")
     series.insert(0, "record_id", ids.repeat(n_rows))
-    series.insert(1, "time_h", np.sort(random.uniform(0, 48, (n_stays, n_rows)), axis=1).ravel())
+    series.insert(1, "time_h", np.tile(np.linspace(0, 47.5, n_rows), n_stays))
     series.to_parquet(tmp_path / "physionet2012_timeseries.parquet")
     outcomes = pd.DataFrame({"record_id": ids, "In-hospital_death": np.arange(n_stays) % 2})
     outcomes.to_csv(tmp_path / "physionet2012_static_outcomes.csv.gz", index=False)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from latentode.diagnosis.report import Finding
 from latentode.frames import SeriesTable
+from latentode.frames.hints import likely_id
 from latentode.frames.table import shown
 
 __all__ = ["find_id_column", "look_at_clock", "look_at_ids", "say_length", "where_in"]
@@ -119,25 +119,12 @@ def look_at_ids(table: SeriesTable, id_col: Hashable | None, candidate: Hashable
     return []
 
 
-def find_id_column(data: Any, time_col: Hashable | None, clock: pd.Index) -> Hashable | None:
-    """A column within whose values times do not repeat, while they do without it; None where there is none."""
-    if not isinstance(data, pd.DataFrame) or len(data) != len(clock):
+def find_id_column(table: SeriesTable) -> Hashable | None:
+    """The column that looks like a forgotten id where times repeat within a single series; else None."""
+    instants = np.column_stack([table.times.whole, table.times.part])
+    if not table.roles.is_single or len(np.unique(instants, axis=0)) == len(table):
         return None
-    clock = pd.Series(clock.to_numpy())
-    if not clock.duplicated().any():
-        return None
-    for name in data.columns:
-        column = data[name].reset_index(drop=True)
-        if name == time_col or column.isna().any():
-            continue
-        if pd.api.types.is_float_dtype(column.dtype) and (column % 1 != 0).any():
-            continue
-        n_values = column.nunique()
-        if not 1 < n_values <= 0.5 * len(column):
-            continue
-        if not pd.concat([column, clock], axis=1).duplicated().any():
-            return name
-    return None
+    return likely_id(table.frame, table.roles.key_columns, table.times)
 
 
 def where_in(table: SeriesTable, row: int) -> str:

@@ -53,9 +53,7 @@ def diagnose(
     if table is None:
         facts = {"rows": str(len(df))} if hasattr(df, "__len__") else {}
         return Diagnosis(facts, pd.DataFrame(), pd.DataFrame(), tuple(findings))
-    candidate = None
-    if table.roles.is_single:
-        candidate = find_id_column(df, table.roles.time_name, table.roles.time_of(table.frame))
+    candidate = find_id_column(table)
     findings += look_at_ids(table, id_col, candidate)
     findings += look_at_clock(table)
     for number, name in enumerate(table.roles.value_cols):
