@@ -621,6 +621,7 @@ class LatentODE(BaseEstimator):
         values = self._answers.surprise(table, N_FOLDS)
         return pd.DataFrame(values, index=table.frame.index, columns=pd.Index(self.value_cols_))
 
+    @answers_in_kind
     def evaluate(
         self,
         X: Any,

@@ -95,6 +95,8 @@ def _restore(description: dict[str, Any], tensors: dict[str, Tensor]) -> Fitted:
     center, spread = (tensors[f"scaling.{name}"].numpy() for name in ("center", "spread"))
     if not center.shape == spread.shape == (architecture.n_channels,):
         raise ValueError("its scaling has another number of channels")
+    # The first files hold none of what a solver is judged on: it is then judged on the prior's middle.
+    probe = tensors.get("probe", torch.zeros(1, architecture.latent_dim, dtype=dtype))
     return Fitted(
         model=model.eval(),
         scaling=Scaling(center, spread, float(description["time_unit"])),
@@ -102,9 +104,9 @@ def _restore(description: dict[str, Any], tensors: dict[str, Tensor]) -> Fitted:
         roles=Roles(**_tuples(description["roles"])),
         clock=Instants.none(**description["clock"]),
         history=[Record(**record) for record in description["history"]],
-        probe=_probe(tensors["probe"], architecture),
-        span=float(description["span"]),
-        tolerance=description["tolerance"],
+        probe=_probe(probe, architecture),
+        span=float(description.get("span", 1.0)),
+        tolerance=description.get("tolerance"),
         calibration=_calibration(tensors),
     )
 

@@ -57,6 +57,7 @@ ASK = {
     "forecast": lambda m, df: m.forecast(df, "6h", 2),
     "sample": lambda m, df: m.sample(df, n_samples=2),
     "impute": lambda m, df: m.impute(df),
+    "latent": lambda m, df: m.latent(df),
     "encode": lambda m, df: m.encode(df),
     "score_samples": lambda m, df: m.score_samples(df),
 }
@@ -113,6 +114,7 @@ def test_integers_with_nulls_and_dates_are_read(convert):
     assert ahead.hours.nunique() > 3  # half days are not cut to days
 
 
+@pytest.mark.filterwarnings("ignore:.*too little to learn:UserWarning")
 def test_they_are_cross_validated_over_series(convert):
     given = convert(FRAME)
     model = tiny("patient", "hours")
@@ -120,6 +122,12 @@ def test_they_are_cross_validated_over_series(convert):
     np.testing.assert_array_equal(
         cross_val_score(model, given, **settings), cross_val_score(model, FRAME, **settings)
     )
+
+
+def test_they_are_evaluated(model, convert):
+    given = {"baselines": ["last value", "ridge"], "n_bootstrap": 0}
+    found = model.evaluate(convert(FRAME), train=convert(FRAME), **given)
+    pd.testing.assert_frame_equal(found.table, model.evaluate(FRAME, train=FRAME, **given).table)
 
 
 def test_they_are_drawn(model, convert):
