@@ -1,10 +1,10 @@
-# make demo | make test | make slow | make format | make clean
+# make demo | make test | make slow | make rivals | make hopper-data | make accuracy | make format | make clean
 PYTHON ?= python3
 VENV   := .venv
 RUN    := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow lint format clean
+.PHONY: help demo test slow rivals hopper-data accuracy lint format clean
 
 help:
 	@sed -n '1s/^# //p' Makefile
@@ -33,9 +33,42 @@ test: lint
 slow: $(VENV)/.test
 	$(RUN) -m pytest -m slow
 
+# What benchmarks/speed.py compares with, each in an environment of its own.
+.venv-diffrax/.made: benchmarks/solvers/diffrax.txt
+	test -x .venv-diffrax/bin/python || $(PYTHON) -m venv .venv-diffrax
+	.venv-diffrax/bin/python -m pip install --quiet --requirement $<
+	touch $@
+
+.venv-torchode/.made: benchmarks/solvers/torchode.txt pyproject.toml constraints.txt
+	test -x .venv-torchode/bin/python || $(PYTHON) -m venv .venv-torchode
+	.venv-torchode/bin/python -m pip install --quiet --constraint constraints.txt --requirement $< --editable .
+	touch $@
+
+rivals: .venv-diffrax/.made .venv-torchode/.made
+
 format: $(VENV)/.test
 	$(RUN) -m ruff format .
 	$(RUN) -m ruff check --fix .
 
+# The simulator has an environment of its own: its versions are pinned and nothing else needs them.
+.venv-hopper/.made: benchmarks/hopper.txt
+	test -x .venv-hopper/bin/python || $(PYTHON) -m venv .venv-hopper
+	.venv-hopper/bin/python -m pip install --quiet --requirement benchmarks/hopper.txt
+	touch $@
+
+out/hopper.npz: benchmarks/make_hopper.py | .venv-hopper/.made
+	.venv-hopper/bin/python benchmarks/make_hopper.py --out $@
+
+hopper-data: out/hopper.npz
+
+# All seeds of every accuracy benchmark: hours. Those whose data are absent say so and end.
+accuracy: $(VENV)/.test out/hopper.npz
+	$(RUN) -m benchmarks.spirals
+	$(RUN) -m benchmarks.plain
+	$(RUN) -m benchmarks.hopper
+	$(RUN) -m benchmarks.physionet
+	$(RUN) -m benchmarks.mortality
+	$(RUN) -m benchmarks.ablations
+
 clean:
-	rm -rf $(VENV) out dist build
+	rm -rf $(VENV) .venv-diffrax .venv-torchode .venv-hopper out dist build

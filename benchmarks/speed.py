@@ -1,4 +1,4 @@
-"""What one training step costs, beside the same step done with stock parts, and how wrong its gradient is.
+"""What one training step costs, beside the same step done by others, and how wrong its gradient is.
 
     python -m benchmarks.speed [--quick] [--union] [--out FILE]
 
@@ -6,173 +6,70 @@ A step is what training repeats on a batch: encoder, solve, likelihood, KL, back
 medians of CPU time on one thread, over rounds in which all rows of a table take turns, so that what else the
 machine does falls on all of them. The rows of a workload share weights, batch and draws of z0; each stands
 beside the relative error of its whole gradient against a float64 solve with an eighth of the knot spacing.
+The row "arithmetic alone" does the step's matrix products and activations only, see `benchmarks.arithmetic`.
 
---quick is a smoke run: batches of 100, less training, fewer points and rounds, nothing written but to --out.
+diffrax and torchode run in environments of their own, which `make rivals` makes; a rival whose environment is
+missing is left out. Ratios to them stand beside what this project set out to reach.
+
+--quick is a smoke run: batches of 100, less training, fewer points and rounds, no rivals, nothing written but to
+--out.
 --union adds the solve over the union of all times, half a minute and more for a single step.
 """
 
 from __future__ import annotations
 
 import argparse
-import copy
 import json
 import platform
-import resource
-import statistics
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
 import torchdiffeq
-from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence
 
 import latentode
+from benchmarks.arithmetic import Arithmetic
+from benchmarks.solvers.client import RIVALS, Rival, environment
+from benchmarks.steps import Step, UnionGridModel, reference_gradient, with_parts
+from benchmarks.timing import Timed, interleaved, show, summary
 from benchmarks.workloads import (
     WORKLOADS,
-    Workload,
     make_series,
     oscillations,
     trained_model,
 )
-from latentode import (
-    GaussMarkov,
-    LatentODEModel,
-    SeriesBatch,
-    SeriesCollection,
-    elbo,
-)
+from latentode import GaussMarkov, LatentODEModel, SeriesBatch, SeriesCollection
 
 # Steps of training before anything is measured: a fresh field is trivially easy to solve.
 WARM_UP_STEPS, QUICK_WARM_UP_STEPS = 300, 100
-# Knots of the reference for one of the rows': a method of order 4 errs 1/4096 as much.
-REFERENCE_REFINEMENT = 8
-NOISE_SEED = 7  # of the draws of z0, the same in all rows and in the reference
 
-# The method of Rubanova et al. 2019, at tolerances that bring its gradient to the other rows' precision.
-# Looser ones, 1e-3 and 1e-4, were no faster on W2, and its gradient was 9 % off.
-UNION_SETTINGS = {"method": "dopri5", "rtol": 1e-5, "atol": 1e-6}
+UNION, ARITHMETIC = "union grid, packed GRU", "arithmetic alone"
+OURS = ("fused", "fused, half the spacing")
 
 
-class PackedGRU(nn.Module):
-    """torch's GRU over packed sequences, in the place of the package's own and with its weights."""
+@dataclass(frozen=True)
+class Goal:
+    """How many times as long as our step a row should take, at least (or at most), by workload.
 
-    def __init__(self, own: nn.Module) -> None:
-        super().__init__()
-        n_units, n_inputs = own.weight_hh.shape[1], own.weight_ih.shape[1]
-        self.gru = nn.GRU(n_inputs, n_units, batch_first=True)
-        self.gru.load_state_dict({f"{name}_l0": weight for name, weight in own.state_dict().items()})
+    With `as_exact` ours is the fastest row whose gradient is at least as exact as the rival's.
+    """
 
-    def forward(self, inputs: Tensor, lengths: Tensor) -> Tensor:
-        packed = pack_padded_sequence(inputs, lengths.cpu(), batch_first=True, enforce_sorted=False)
-        return self.gru(packed)[1][0]
-
-
-class UnionGridModel(LatentODEModel):
-    """Solves over the sorted union of all times in the batch, as Rubanova et al. 2019 do."""
-
-    def mean_path(self, z0: Tensor, times: Tensor) -> Tensor:
-        S, B, L = z0.shape
-        union, place = torch.unique(times, return_inverse=True)
-        states = torchdiffeq.odeint_adjoint(self.field, z0.flatten(0, 1), union, **UNION_SETTINGS)
-        z = states.view(len(union), S, B, L)[place, :, torch.arange(B).unsqueeze(1)]
-        return self.likelihood.mean(z.permute(2, 0, 1, 3))
+    row: str
+    times: tuple[float, float, float]
+    at_least: bool = True
+    as_exact: bool = False
 
 
-def with_parts(
-    model: LatentODEModel,
-    *,
-    packed: bool = False,
-    residual: nn.Module | None = None,
-    kind: type[LatentODEModel] = LatentODEModel,
-    **solver: object,
-) -> LatentODEModel:
-    """A copy of the model with some parts exchanged and the weights kept."""
-    model = copy.deepcopy(model)
-    if packed:
-        model.encoder.gru = PackedGRU(model.encoder.gru)
-    return kind(
-        model.encoder,
-        model.field,
-        model.likelihood,
-        residual=residual,
-        solver=replace(model.solver, **solver),
-    )
-
-
-def loss_of(bound: latentode.Bound, batch: SeriesBatch) -> Tensor:
-    return (bound.kl - bound.log_likelihood).sum() / batch.mask.sum()
-
-
-def gradient(model: nn.Module) -> Tensor:
-    return torch.cat([parameter.grad.flatten() for parameter in model.parameters()]).double()
-
-
-class Step:
-    """One training step, again and again from the same weights: the learning rate is 0."""
-
-    def __init__(self, model: LatentODEModel, batch: SeriesBatch) -> None:
-        self.model, self.batch = model, batch
-        self.optimiser = torch.optim.AdamW(model.parameters(), lr=0.0)
-        self.generator = torch.Generator()
-
-    def __call__(self) -> None:
-        self.generator.manual_seed(NOISE_SEED)
-        bound = elbo(self.model, self.batch, self.batch, generator=self.generator)
-        self.optimiser.zero_grad()
-        loss_of(bound, self.batch).backward()
-        self.optimiser.step()
-
-
-def reference_gradient(model: LatentODEModel, batch: SeriesBatch) -> Tensor:
-    """The bound written down once more, in float64, on a fine grid, with stock parts and the rows' z0."""
-    model = with_parts(model, packed=True, engine="torchdiffeq")
-    model.solver = replace(model.solver, spacing=model.solver.spacing / REFERENCE_REFINEMENT)
-    model.double()
-    batch = SeriesBatch(batch.times.double(), batch.values.double(), batch.mask)
-    posterior = model.posterior(batch)
-    shape = (1, *posterior.mean.shape)
-    noise = torch.randn(shape, generator=torch.Generator().manual_seed(NOISE_SEED), dtype=torch.float32)
-    z0 = posterior.mean + posterior.stddev * noise
-    residuals = model.residuals(z0, batch.shift(model.reference(batch)))
-    log_likelihood = model.likelihood.log_prob(residuals, batch.mask).sum((-1, -2)).mean(0)
-    prior = torch.distributions.Normal(0.0, 1.0)
-    kl = torch.distributions.kl_divergence(posterior, prior).sum(-1)
-    loss_of(latentode.Bound(log_likelihood, kl, log_likelihood), batch).backward()
-    return gradient(model)
-
-
-def cpu_ms(step: Callable[[], None]) -> tuple[float, float]:
-    """CPU time of one step, and the part of it that the system spent, mostly on fresh memory."""
-    system = resource.getrusage(resource.RUSAGE_SELF).ru_stime
-    started = time.process_time()
-    step()
-    ended = time.process_time()
-    system = resource.getrusage(resource.RUSAGE_SELF).ru_stime - system
-    return 1e3 * (ended - started), 1e3 * system
-
-
-def summary(spent: Sequence[tuple[float, float]]) -> dict[str, float]:
-    whole, system = zip(*spent, strict=True)
-    return {
-        "ms": statistics.median(whole),
-        "ms_min": min(whole),
-        "ms_max": max(whole),
-        "ms_system": statistics.median(system),
-    }
-
-
-def interleaved(steps: Mapping[object, Callable[[], None]], rounds: int) -> dict[object, dict[str, float]]:
-    """CPU time of each step, all of them in turn, after one that is not counted."""
-    for step in steps.values():
-        step()
-    spent: dict[object, list[tuple[float, float]]] = {name: [] for name in steps}
-    for _ in range(rounds):
-        for name, step in steps.items():
-            spent[name].append(cpu_ms(step))
-    return {name: summary(each) for name, each in spent.items()}
+GOALS = (
+    Goal("torchode 1e-6", (8, 4, 7)),
+    Goal("torchode 1e-6, packed GRU", (8, 4, 7)),
+    Goal("diffrax 1e-4", (1.5, 2.5, 2.5), as_exact=True),
+    Goal("diffrax 1e-4, one solve", (1.5, 2.5, 2.5), as_exact=True),
+    Goal(UNION, (1000, 40, 400)),
+    Goal(ARITHMETIC, (6, 2.3, 2.8), at_least=False),
+)
 
 
 def first_series(data: SeriesCollection, n_series: int) -> SeriesBatch:
@@ -180,9 +77,16 @@ def first_series(data: SeriesCollection, n_series: int) -> SeriesBatch:
 
 
 def engines(
-    workload: Workload, model: LatentODEModel, sizes: Sequence[int], rounds: int, *, union: bool
+    name: str,
+    model: LatentODEModel,
+    sizes: Sequence[int],
+    rounds: int,
+    *,
+    rivals: Sequence[Rival],
+    union: bool,
 ) -> list[dict]:
-    """The step by engine, at several batch sizes."""
+    """The step by engine and rival, at several batch sizes."""
+    workload = WORKLOADS[name]
     data = make_series(workload, max(sizes), seed=2)
     table = []
     for size in sizes:
@@ -190,19 +94,55 @@ def engines(
         truth = reference_gradient(model, batch)
         models = {
             "fused": with_parts(model),
+            "fused, half the spacing": with_parts(model, spacing=model.solver.spacing / 2),
             "torchdiffeq": with_parts(model, engine="torchdiffeq"),
             "torchdiffeq, packed GRU": with_parts(model, packed=True, engine="torchdiffeq"),
         }
-        steps = {name: Step(each, batch) for name, each in models.items()}
+        steps: dict[str, Timed] = {row: Step(each, batch) for row, each in models.items()}
+        steps[ARITHMETIC] = Arithmetic(model, batch)
+        for rival in rivals:
+            steps |= rival.open(name, model, batch)
         spent = interleaved(steps, rounds if size <= 100 else max(3, rounds // 3))
         if union and size == min(sizes):
-            name = "union grid, packed GRU"
-            steps[name] = Step(with_parts(model, packed=True, kind=UnionGridModel), batch)
-            spent[name] = summary([cpu_ms(steps[name])])  # once: it is that slow
-        for name, step in steps.items():
-            error = float((gradient(step.model) - truth).norm() / truth.norm())
-            table.append({"series": size, "row": name, **spent[name], "gradient_error": error})
+            steps[UNION] = Step(with_parts(model, packed=True, kind=UnionGridModel), batch)
+            spent[UNION] = summary([steps[UNION].timed()])  # once: it is that slow
+        for row, step in steps.items():
+            line = {"series": size, "row": row, **spent[row]}
+            if row != ARITHMETIC:
+                line["gradient_error"] = float((step.gradient() - truth).norm() / truth.norm())
+            table.append(line)
     return table
+
+
+def ratios(name: str, table: Sequence[Mapping]) -> list[dict]:
+    """What was reached of the goals at the smallest batch size: times of rivals over our own."""
+    rows = {row["row"]: row for row in table if row["series"] == table[0]["series"]}
+    reached = []
+    for goal in (goal for goal in GOALS if goal.row in rows):
+        rival, ours = rows[goal.row], rows["fused"]
+        if goal.as_exact:
+            exact = [
+                rows[row] for row in OURS if rows[row]["gradient_error"] <= rival["gradient_error"]
+            ]  # the fastest of them; where none is, the most exact
+            ours = min(exact, key=lambda row: row["ms"]) if exact else rows[OURS[-1]]
+        ratio = rival["ms"] / ours["ms"] if goal.at_least else ours["ms"] / rival["ms"]
+        bound = goal.times[list(WORKLOADS).index(name)]
+        met = ratio >= bound if goal.at_least else ratio <= bound
+        if goal.as_exact:
+            met = met and ours["gradient_error"] <= rival["gradient_error"]
+        reached.append(
+            {
+                "workload": name,
+                "of": goal.row if goal.at_least else "ours",
+                "over": ours["row"] if goal.at_least else goal.row,
+                "ratio": ratio,
+                "goal": f"{'at least' if goal.at_least else 'at most'} {bound:g}",
+                "met": "yes" if met else "MISSED",
+                "error_ours": ours["gradient_error"],
+                "error_theirs": rival.get("gradient_error"),
+            }
+        )
+    return reached
 
 
 def distinct_times(model: LatentODEModel, rounds: int) -> list[dict]:
@@ -258,25 +198,6 @@ def growth(model: LatentODEModel, rounds: int, *, quick: bool) -> dict[str, list
     }
 
 
-def show(title: str, table: Sequence[Mapping[str, object]]) -> None:
-    columns = list(dict.fromkeys(column for row in table for column in row))
-    lines = [columns, *([_text(column, row.get(column)) for column in columns] for row in table)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
-    print(f"\n{title}")
-    for line in lines:
-        print("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)))
-
-
-def _text(column: str, value: object) -> str:
-    if value is None:
-        return ""
-    if not isinstance(value, float):
-        return str(value)
-    if "error" in column:
-        return f"{value:.1e}"
-    return f"{value:.2f}" if column == "share" else f"{value:.1f}"
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="a smoke run")
@@ -300,14 +221,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
         },
         "workloads": {},
     }
+    missing = [name for name in RIVALS if not environment(name).exists()]
+    if missing and not options.quick:
+        print(f"left out: {', '.join(missing)}; `make rivals` makes their environments")
     models = {}
-    for name, workload in WORKLOADS.items():
-        model = models[name] = trained_model(workload, n_steps)
-        sizes = (100,) if options.quick else (100, 1000)
-        table = engines(workload, model, sizes, rounds, union=options.union)
-        spacing = model.solver.spacing
-        report["workloads"][name] = {**asdict(workload), "knot_spacing": spacing, "rows": table}
-        show(f"{name}, knots every 1/{1 / spacing:g}: CPU ms a step", table)
+    with ExitStack() as stack:
+        absent = RIVALS if options.quick else missing
+        rivals = [stack.enter_context(Rival(name)) for name in RIVALS if name not in absent]
+        for name, workload in WORKLOADS.items():
+            model = models[name] = trained_model(workload, n_steps)
+            sizes = (100,) if options.quick else (100, 1000)
+            table = engines(name, model, sizes, rounds, rivals=rivals, union=options.union)
+            spacing, reached = model.solver.spacing, ratios(name, table)
+            report["workloads"][name] = {
+                **asdict(workload),
+                "knot_spacing": spacing,
+                "rows": table,
+                "goals": reached,
+            }
+            show(f"{name}, knots every 1/{1 / spacing:g}: CPU ms a step", table)
+            show(f"{name}, {sizes[0]} series: times as long", reached)
+        for rival in rivals:
+            report["versions"] |= {f"{rival.name}: {key}": each for key, each in rival.versions.items()}
     report["distinct_times"] = distinct_times(models["W1"], rounds)
     show("100 series of 50 rows: CPU ms a step by distinct times", report["distinct_times"])
     report["residual"] = residual_share(models, rounds)

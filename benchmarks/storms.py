@@ -3,7 +3,7 @@
     python -m benchmarks.storms [--quick] [--seeds 3] [--out FILE]
 
 Trained on the seasons to 2012 and scored on those from 2017, by which no setting was chosen
-(`examples.storm_task` defines the task). Prints the table and saves it as JSON: means over the seeds,
+(`latentode.demo.storm_task` defines the task). Prints the table and saves it as JSON: means over the seeds,
 their spread, the difference to the quadratic ridge with a bootstrap interval over storms, coverage,
 and CPU seconds of one thread.
 """
@@ -21,9 +21,9 @@ import pandas as pd
 import torch
 
 import latentode
-from examples.storm_task import RIVALS, error_table, errors, forecast_origins, split_by_season
 from examples.storm_tracks import LEVEL, forecast, make_model
 from latentode.datasets import load_storms
+from latentode.demo.storm_task import RIVALS, error_table, errors, forecast_origins, split_by_season
 
 SCORES = {"track_km": "track error, km", "wind_kt": "wind error, kt"}
 

@@ -84,10 +84,9 @@ def oscillations(times: Tensor, owner: Tensor, n_channels: int, generator: torch
     return waves @ mixing + 0.1 * torch.randn(len(times), n_channels, generator=generator)
 
 
-def trained_model(workload: Workload, n_steps: int) -> LatentODEModel:
-    """The plain latent ODE after a little training, on as many knots as training found it to need."""
-    torch.manual_seed(0)
-    model = LatentODEModel(
+def new_model(workload: Workload) -> LatentODEModel:
+    """The plain latent ODE with fresh weights."""
+    return LatentODEModel(
         GRUEncoder(
             workload.n_channels,
             workload.latent_dim,
@@ -98,6 +97,12 @@ def trained_model(workload: Workload, n_steps: int) -> LatentODEModel:
         GaussianLikelihood(workload.latent_dim, workload.n_channels),
         solver=Solver(engine="fused"),
     )
+
+
+def trained_model(workload: Workload, n_steps: int) -> LatentODEModel:
+    """The plain latent ODE after a little training, on as many knots as training found it to need."""
+    torch.manual_seed(0)
+    model = new_model(workload)
     data = make_series(workload, TRAINING_SERIES, seed=1)
     train(
         model,

@@ -18,15 +18,15 @@ import numpy as np
 import pandas as pd
 import torch
 
-from examples.storm_task import (
+from latentode import LatentODE, plotting
+from latentode.datasets import load_storms
+from latentode.demo.storm_task import (
     RIVALS,
     error_table,
     forecast_origins,
     great_circle_km,
     split_by_season,
 )
-from latentode import LatentODE, plotting
-from latentode.datasets import load_storms
 
 LEVEL = 90
 

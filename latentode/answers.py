@@ -34,7 +34,8 @@ class Answers:
     def _queries(self, table: SeriesTable, questions: Questions) -> tuple[np.ndarray, inference.Queries]:
         """The order that puts the questions series by series, and their times in it."""
         order, times, starts = questions.by_series(table, self.fitted.scaling, self.fitted.dtype)
-        return order, inference.Queries(times, starts)
+        wanted = None if questions.wanted is None else torch.from_numpy(questions.wanted[order])
+        return order, inference.Queries(times, starts, wanted)
 
     def predict(
         self, table: SeriesTable, questions: Questions, levels: Sequence[float], n_samples: int, point: str
@@ -109,6 +110,19 @@ class Answers:
         """Means, then standard deviations of z0: (n_series, 2 L)."""
         both = inference.encode(self.fitted.model, self._collection(table), self.device)
         return torch.cat(both, dim=1).double().numpy()
+
+    def latent(self, table: SeriesTable, questions: Questions) -> np.ndarray:
+        """z(t) from the mean of z0, in the order of the questions: (Q, L)."""
+        order, queries = self._queries(table, questions)
+        path = inference.latent(self.fitted.model, self._collection(table), queries, self.device)
+        return path.double().numpy()[np.argsort(order)]
+
+    def velocity(self, states: np.ndarray) -> np.ndarray:
+        """dz/dt at latent states, per unit of the clock: (..., L) -> (..., L)."""
+        z = torch.from_numpy(np.ascontiguousarray(states)).to(self.fitted.dtype).to(self.device)
+        with torch.no_grad():
+            found = self.fitted.model.field(torch.zeros((), dtype=z.dtype, device=z.device), z)
+        return found.double().cpu().numpy() / self.fitted.scaling.time_unit
 
     def log_density(
         self, table: SeriesTable, choose: Callable[[SeriesBatch], list[Tensor]]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-__all__ = ["batches_of_like_length"]
+__all__ = ["BatchesOfLikeLength"]
 
 # Batches that are sorted by length together: enough that neighbours are alike, few enough that a series
 # meets other companions in the next pass.
@@ -17,7 +17,7 @@ POOL = 16
 LEAST = 32
 
 
-def batches_of_like_length(lengths: Tensor, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
+class BatchesOfLikeLength(Iterator[Tensor]):
     """Endless batches of series numbers; every series comes equally often.
 
     Shuffled passes over the series follow one another. Of every POOL batches' worth of them the series are
@@ -30,22 +30,38 @@ def batches_of_like_length(lengths: Tensor, batch_size: int, generator: torch.Ge
         lengths: observed rows of each series, (n_series,).
         batch_size: series of a batch, on average.
 
+    Attributes:
+        waiting: series of the pass under way that are in no batch yet.
+        ready: batches of the pool under way, the next one last. With `waiting` and the generator's state
+            these are all that the batches to come depend on.
+
     Shapes:
         -> (about batch_size,) int64 each.
     """
-    n_series = len(lengths)
-    n_batches = max(1, min(POOL, n_series // min(batch_size, LEAST)))
-    waiting = torch.empty(0, dtype=torch.int64)
-    while True:
-        while len(waiting) < n_batches * batch_size:
-            waiting = torch.cat([waiting, torch.randperm(n_series, generator=generator)])
-        drawn, waiting = waiting[: n_batches * batch_size], waiting[n_batches * batch_size :]
-        drawn = drawn[torch.argsort(lengths[drawn], stable=True)]
-        rows = lengths[drawn].clamp(min=1).cumsum(0)
+
+    def __init__(self, lengths: Tensor, batch_size: int, generator: torch.Generator) -> None:
+        self.lengths, self.batch_size, self.generator = lengths, batch_size, generator
+        self.waiting = torch.empty(0, dtype=torch.int64)
+        self.ready: list[Tensor] = []
+
+    def __next__(self) -> Tensor:
+        while not self.ready:
+            self._fill()
+        return self.ready.pop()
+
+    def _fill(self) -> None:
+        n_series = len(self.lengths)
+        n_batches = max(1, min(POOL, n_series // min(self.batch_size, LEAST)))
+        n_drawn = n_batches * self.batch_size
+        while len(self.waiting) < n_drawn:
+            one_pass = torch.randperm(n_series, generator=self.generator)
+            self.waiting = torch.cat([self.waiting, one_pass])
+        drawn, self.waiting = self.waiting[:n_drawn], self.waiting[n_drawn:]
+        drawn = drawn[torch.argsort(self.lengths[drawn], stable=True)]
+        rows = self.lengths[drawn].clamp(min=1).cumsum(0)
         # Each series goes where the middle of its rows falls.
-        middle = rows - lengths[drawn].clamp(min=1) / 2
+        middle = rows - self.lengths[drawn].clamp(min=1) / 2
         owner = (middle * n_batches / rows[-1]).long()
-        batches = [drawn[owner == number] for number in range(n_batches)]
-        for number in torch.randperm(n_batches, generator=generator).tolist():
-            if len(batches[number]):
-                yield batches[number]
+        order = torch.randperm(n_batches, generator=self.generator).tolist()
+        batches = [drawn[owner == number] for number in reversed(order)]
+        self.ready = [batch for batch in batches if len(batch)]

@@ -7,13 +7,16 @@ from torch import Tensor
 
 from latentode.series import SeriesBatch
 
-__all__ = ["TASKS", "fold_contexts", "random_contexts", "split_contexts"]
+__all__ = ["TASKS", "fold_contexts", "random_contexts", "random_starts", "split_contexts"]
 
 TASKS = ("both", "interpolate", "extrapolate")
 
 # One training draw in five reads everything: reconstruction is a task too, and the only one a
 # series of one row has.
 READ_EVERYTHING = 0.2
+
+# Share of the draws in which a series begins late, and the share of its rows that may then be missing.
+LATE_START, LATEST_START = 0.7, 0.7
 
 # What `split_contexts` shows of a series: its first two thirds, or two of every three rows.
 SHOWN = 2 / 3
@@ -59,6 +62,23 @@ def random_contexts(batch: SeriesBatch, task: str, generator: torch.Generator) -
     keep = torch.where((uniform[:, 1] < share).unsqueeze(1), before, subset)
     keep = torch.where((uniform[:, 2] < READ_EVERYTHING).unsqueeze(1), observed, keep)
     return keep.to(batch.mask.device)
+
+
+def random_starts(batch: SeriesBatch, generator: torch.Generator) -> Tensor:
+    """The rows from a random start on for most series, all rows of the others.
+
+    What a series does next must not depend on how long ago one began to look: a state reached by solving for
+    a while and the state read off a series that begins there are to be the same. Without such draws they are
+    not, and forecasts beyond the span of the training series drift.
+
+    Shapes:
+        -> (B, N) bool.
+    """
+    ranks = _ranks(batch.observed_rows.cpu())
+    lengths = batch.observed_rows.sum(1).cpu()
+    uniform = torch.rand(batch.n_series, 2, generator=generator)
+    start = (LATEST_START * uniform[:, 0] * lengths).floor() * (uniform[:, 1] < LATE_START)
+    return (ranks >= start.unsqueeze(1)).to(batch.mask.device)
 
 
 def split_contexts(batch: SeriesBatch, task: str) -> list[Tensor]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
+from numbers import Integral
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -16,7 +18,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from latentode._checks import check_choice, check_device, check_levels, check_number, check_units
 from latentode.answers import Answers
-from latentode.cuts import split_contexts
+from latentode.checkpoint import Checkpoint, identify
+from latentode.cuts import TASKS, split_contexts
+from latentode.evaluation import RIVALS, Evaluation, Settings, evaluate
 from latentode.fitting import Fitted, FittingProblem, fit_model
 from latentode.frames import (
     SAMPLE,
@@ -44,6 +48,10 @@ __all__ = ["LatentODE"]
 
 # `score_samples` predicts each row from the others with one row in five hidden at a time.
 N_FOLDS = 5
+
+# Fewer series than this with fewer rows in all are fitted with a warning; a long single series is not:
+# its parts are many examples of one kind.
+FEW_SERIES, FEW_ROWS = 5, 100
 
 
 class LatentODE(BaseEstimator):
@@ -101,13 +109,20 @@ class LatentODE(BaseEstimator):
         warm_start: True lets `fit` go on from the weights of the fit before, in its scaling and with its
             kernels, at full weight of KL and residual process; columns, kind of time and networks must be
             the same. False starts anew.
-        verbose: 1 shows a progress bar with the ELBO and the validation score.
+        checkpoint: a file that the state of a fit is kept in while it lasts, every few seconds at most. After a
+            kill, a crash or Ctrl-C the same call of `fit`, in a new process too, goes on from it and ends with
+            the very weights of an unbroken fit; random_state must be an int. When a fit is through the file is
+            removed, so that the next call fits anew. One file serves one fit at a time, not a search; that of
+            other data or parameters is refused.
+        verbose: 1 shows a progress bar with the ELBO and the validation score. Whatever it is, the logger
+            "latentode" is told at level INFO of sizes and kernels chosen, and of how training ended.
 
     Attributes:
         module_: the fitted `LatentODEModel`.
         history_: DataFrame, one row per check: ELBO and log likelihood in nats per observed value, KL
             in nats per series, validation score (nats per hidden value, scaled), learning rate, share of
-            the residual process (it takes over between 30 and 60 % of max_iter), knots, recoveries, seconds.
+            the residual process (it takes over between 30 and 60 % of max_iter), knots, recoveries (steps that
+            failed so far), seconds, and in the last row why training `ended`: max_iter, patience or interrupt.
         n_iter_: optimiser steps taken.
         residual_: kernel of each channel's residual process, None without.
         value_cols_, n_features_in_, feature_names_in_: the channels.
@@ -150,10 +165,10 @@ class LatentODE(BaseEstimator):
         atol: float | None = None,
         knot_spacing: float | None = None,
         tolerance: float = 3e-4,
-        max_iter: int = 1500,
+        max_iter: int = 2500,
         batch_size: int | None = None,
         learning_rate: float | None = None,
-        kl_weight: float = 0.1,
+        kl_weight: float = 0.3,
         context_weight: float | None = None,
         validation_fraction: float = 0.15,
         patience: int = 10,
@@ -163,6 +178,7 @@ class LatentODE(BaseEstimator):
         device: str = "cpu",
         random_state: int | np.random.RandomState | None = None,
         warm_start: bool = False,
+        checkpoint: str | os.PathLike[str] | None = None,
         verbose: int = 0,
     ) -> None:
         self.id_col = id_col
@@ -196,6 +212,7 @@ class LatentODE(BaseEstimator):
         self.device = device
         self.random_state = random_state
         self.warm_start = warm_start
+        self.checkpoint = checkpoint
         self.verbose = verbose
 
     # ------------------------------------------------------------------ fitting
@@ -204,9 +221,13 @@ class LatentODE(BaseEstimator):
     def fit(self, X: Any, y: Any = None) -> LatentODE:  # noqa: ARG002 - y is scikit-learn's convention
         """Fits the model to a frame of series; a failed fit leaves an earlier one as it was.
 
+        Ctrl-C ends training early: the best weights so far are kept, a warning says so, and the model can be
+        used. Before the first check of the validation score, and struck again, it interrupts as ever.
+
         Raises:
-            ValueError, TypeError: for parameters or a frame that can't be used, before any training.
-            FloatingPointError: where the loss stays non-finite after repeated recoveries.
+            ValueError, TypeError: for parameters, a frame or a checkpoint that can't be used, before any training.
+            FloatingPointError: where steps fail again after repeated rollbacks to sound weights.
+            OSError: where the checkpoint can't be written.
         """
         self._check_parameters()
         start = self.fitted_ if self.warm_start and hasattr(self, "fitted_") else None
@@ -218,6 +239,7 @@ class LatentODE(BaseEstimator):
             like=None if start is None else start.clock,
         )
         _check_observed(table)
+        _warn_of_little(table)
         problem = FittingProblem(
             table=table,
             task=self.task,
@@ -232,6 +254,7 @@ class LatentODE(BaseEstimator):
             verbose=self.verbose,
             calibrate=self.calibrate,
             start=start,
+            checkpoint=self._checkpoint(table, start),
         )
         fitted = fit_model(
             problem,
@@ -275,6 +298,18 @@ class LatentODE(BaseEstimator):
         check_units("decoder_units", self.decoder_units)
         check_device(self.device)
         self._solver(self.knot_spacing or START_SPACING)
+
+    def _checkpoint(self, table: SeriesTable, start: Fitted | None) -> Checkpoint | None:
+        if self.checkpoint is None:
+            return None
+        if not isinstance(self.random_state, Integral):
+            raise ValueError(
+                f"checkpoint needs an int for random_state; got {self.random_state!r}. A fit that draws another seed "
+                "each time can't be gone on with"
+            )
+        weights = None if start is None else start.model.state_dict()
+        parameters = self.get_params(deep=False) | {"value_cols": table.roles.value_cols}
+        return Checkpoint(self.checkpoint, identify(parameters, table.collection(), weights))
 
     def _solver(self, spacing: float) -> Solver:
         return Solver(
@@ -508,6 +543,54 @@ class LatentODE(BaseEstimator):
         return pd.DataFrame(values, index=index, columns=columns)
 
     @answers_in_kind
+    def latent(self, X: Any, times: Any = None) -> pd.DataFrame:
+        """z(t) along the orbit through the posterior mean of z0: columns z_1.. in place of the channels.
+
+        Of a series of more than 256 observations each window that it is read through has an orbit of its own.
+
+        Args:
+            times: as in `predict`.
+        """
+        check_is_fitted(self, "module_")
+        table = self._read(X)
+        questions = ask_rows(table) if times is None else ask_times(table, times)
+        states = self._answers.latent(table, questions)
+        names = _latent_names(states.shape[1])
+        taken = [name for name in names if name in table.roles.key_columns]
+        if taken:
+            raise ValueError(f"a column is called {taken[0]!r}, as one of the answer's is; rename it first")
+        return _lay_out(table, questions, dict(zip(names, states.T, strict=True)), {})
+
+    def velocity(self, Z: Any) -> Any:
+        """The learned vector field dz/dt = f(z) at latent states, per unit of numeric times or per second.
+
+        Args:
+            Z: an array whose last axis holds the L coordinates, or a frame with columns z_1..z_L such as
+                `latent` answers with.
+
+        Returns:
+            An array of the shape of Z; of a frame, a frame with its index and columns z_1..z_L.
+
+        Raises:
+            ValueError: for states of another dimension than the model's.
+        """
+        check_is_fitted(self, "module_")
+        names = _latent_names(self.module_.encoder.latent_dim)
+        if isinstance(Z, pd.DataFrame):
+            missing = [name for name in names if name not in Z.columns]
+            if missing:
+                raise ValueError(f"Z lacks the columns {missing}; a frame of states has {names}")
+            found = self._answers.velocity(Z[names].to_numpy(dtype=np.float64))
+            return pd.DataFrame(found, index=Z.index, columns=names)
+        states = np.asarray(Z, dtype=np.float64)
+        if not states.ndim or states.shape[-1] != len(names):
+            raise ValueError(
+                f"Z has shape {states.shape}, but the last axis of states holds the model's {len(names)} "
+                "latent coordinates"
+            )
+        return self._answers.velocity(states)
+
+    @answers_in_kind
     def score(self, X: Any, y: Any = None) -> float:  # noqa: ARG002 - y is scikit-learn's convention
         """Mean log predictive density of withheld points, in nats per value; higher is better.
 
@@ -538,6 +621,89 @@ class LatentODE(BaseEstimator):
         values = self._answers.surprise(table, N_FOLDS)
         return pd.DataFrame(values, index=table.frame.index, columns=pd.Index(self.value_cols_))
 
+    def evaluate(
+        self,
+        X: Any,
+        *,
+        task: str | None = None,
+        leads: Any = 4,
+        horizon: Any = None,
+        n_origins: int = 5,
+        hide: float = 0.3,
+        level: float | Sequence[float] | None = (50, 80, 90, 95),
+        point: str = "mean",
+        baselines: Sequence[str] | None = None,
+        train: Any = None,
+        n_bootstrap: int = 1000,
+        random_state: int = 0,
+    ) -> Evaluation:
+        """Errors, CRPS and coverage by lead time, beside the trivial answers to the same questions.
+
+        To extrapolate, each series is cut at several origins and what follows is predicted from what is
+        before; to interpolate, rows are hidden at random and predicted from the others. What is hidden
+        from the model is hidden from the baselines. Evaluate on series that no fit has seen.
+
+        Args:
+            task: "extrapolate", "interpolate" or "both"; None takes the model's.
+            leads: bins of the time from a hidden row to the nearest row of the context (to extrapolate, the
+                last): how many, with about equally many rows in each, or a list of upper edges such as
+                ["6h", "12h", "2d"] (numbers where times are), beyond the last of which nothing is scored.
+            horizon: with a number of bins, the lead time beyond which nothing is scored.
+            n_origins: contexts made of each series: origins, evenly over its rows from a third to the end,
+                or random hidings.
+            hide: share of a series' rows that is hidden to interpolate; its first and last never are.
+            level: coverages of the bands in percent. CRPS is computed from the bands' bounds; without any
+                there is none.
+            point: which answer the errors are of, the "mean" or the "median".
+            baselines: names among "last value", "constant velocity", "linear", "pchip", "series mean",
+                "training mean", "ridge"; None takes all that suit a task. Of a channel that a context does
+                not show they answer the training mean.
+            train: the frame of `fit`, or one like it: "ridge", a regression on features of the context, is
+                fitted to it, cut as X is. A model does not keep it.
+            n_bootstrap: draws of series behind the intervals of errors and skills; 0 for none.
+            random_state: decides what is hidden and the draws.
+
+        Returns:
+            an `Evaluation`, which prints as a summary that says where the model does not win; its `table`
+            holds every figure.
+
+        Raises:
+            ValueError: where nothing can be hidden (every series has a row or two), ridge is asked for without
+                `train`, or edges and names make no sense.
+
+        Example:
+            >>> from latentode import LatentODE
+            >>> from latentode.datasets import make_oscillator
+            >>> observed, _ = make_oscillator(n_series=24, seed=0)
+            >>> known, unseen = observed[observed["series"] < 16], observed[observed["series"] >= 16]
+            >>> model = LatentODE(id_col="series", time_col="time", max_iter=20, random_state=0).fit(known)
+            >>> report = model.evaluate(unseen, task="extrapolate", leads=[1.0, 3.0], train=known)
+            >>> report.table.query("channel == 'position' and lead == '1 to 3'")["predictor"].tolist()
+            ['latent ODE', 'last value', 'constant velocity', 'series mean', 'training mean', 'ridge']
+        """
+        check_is_fitted(self, "module_")
+        task = self.task if task is None else task
+        check_choice("task", task, TASKS)
+        check_choice("point", point, ("mean", "median"))
+        settings = Settings(
+            tasks=tuple(name for name in RIVALS if task in ("both", name)),
+            leads=leads,
+            horizon=horizon,
+            n_origins=n_origins,
+            hide=hide,
+            level=level,
+            baselines=baselines,
+            n_bootstrap=n_bootstrap,
+            seed=_seed(random_state),
+        )
+        return evaluate(
+            self._read(X),
+            lambda table, questions, levels: self._predict(table, questions, levels, None, point),
+            settings,
+            training=None if train is None else self._read(train),
+            default=self.scaling_.center,
+        )
+
     # ------------------------------------------------------------------ files
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -562,7 +728,13 @@ class LatentODE(BaseEstimator):
         Raises:
             FileNotFoundError, ValueError: where there is no such file, or it is no intact model file.
         """
+        check_device(device)
         parameters, fitted = load_fitted(path)
+        unknown = sorted(set(parameters) - set(cls._get_param_names()))
+        if unknown:
+            raise ValueError(
+                f"{path} has parameters that this latentode does not know: {unknown}; install a newer one"
+            )
         model = cls(**parameters | {"device": device})
         fitted.model.to(model.device)
         model._adopt(fitted)
@@ -631,10 +803,18 @@ class LatentODE(BaseEstimator):
     def _answer(
         self, table: SeriesTable, questions: Questions, columns: Mapping[Hashable, np.ndarray]
     ) -> pd.DataFrame:
-        dtypes = self._dtypes(table, columns)
-        if questions.frame is not None:
-            return answer_rows(questions.frame, table.roles, columns, dtypes)
-        return answer(table.roles, questions.ids, questions.times, columns, dtypes)
+        return _lay_out(table, questions, columns, self._dtypes(table, columns))
+
+
+def _lay_out(
+    table: SeriesTable,
+    questions: Questions,
+    columns: Mapping[Hashable, np.ndarray],
+    dtypes: Mapping[Hashable, Any],
+) -> pd.DataFrame:
+    if questions.frame is not None:
+        return answer_rows(questions.frame, table.roles, columns, dtypes)
+    return answer(table.roles, questions.ids, questions.times, columns, dtypes)
 
 
 def _check_observed(table: SeriesTable) -> None:
@@ -644,6 +824,23 @@ def _check_observed(table: SeriesTable) -> None:
         raise ValueError(
             f"column {name!r} has no observed value in the whole frame; drop it, or leave it out of "
             "value_cols"
+        )
+
+
+def _latent_names(latent_dim: int) -> list[str]:
+    return [f"z_{number + 1}" for number in range(latent_dim)]
+
+
+def _warn_of_little(table: SeriesTable) -> None:
+    observed = table.observed_rows
+    n_series, n_rows = len(np.unique(table.codes[observed])), int(observed.sum())
+    if n_series < FEW_SERIES and n_rows < FEW_ROWS:
+        warnings.warn(
+            f"{n_rows} observed rows in {n_series} series are too little to learn from: forecasts may be no "
+            "better than the last value carried forward, and their bands far too narrow. Fit more series, or "
+            "compare with simple answers on data held back",
+            UserWarning,
+            stacklevel=4,  # past `fit` and the wrapper around it, to the user's own line
         )
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import wraps
 from typing import Any, Literal
 
 import numpy as np
@@ -14,6 +16,7 @@ from tqdm.auto import tqdm
 
 from latentode.build import Architecture, build_model
 from latentode.calibration import Calibration, fit_calibration, hiding_contexts
+from latentode.checkpoint import Checkpoint
 from latentode.cuts import split_contexts
 from latentode.frames import Instants, Roles, Scaling, SeriesTable
 from latentode.holdout import withhold_rows, withhold_series
@@ -27,8 +30,11 @@ from latentode.training import Record, TrainingOptions, train
 
 __all__ = ["Fitted", "FittingProblem", "fit_model"]
 
-# Training targets farther out than this many spreads are brought to it: under a normal likelihood
-# one value a million spreads out would outweigh all the others together.
+_log = logging.getLogger("latentode")
+
+# Values farther out than this many spreads train and validate nothing: under a normal likelihood one that is
+# a million spreads out would outweigh all the others together, and even cut to this it would be one that the
+# noise has to explain, everywhere.
 LARGEST_TARGET = 20.0
 
 # Series whose trajectories the solver is judged on.
@@ -42,7 +48,8 @@ VALIDATION_CELLS = 50_000
 class FittingProblem:
     """What is to be fitted and on what; see `LatentODE` for the meaning of each.
 
-    `start` is the fit whose weights are to be trained on, None for fresh ones.
+    `start` is the fit whose weights are to be trained on, None for fresh ones. `checkpoint` keeps the training's
+    state while it lasts; it is removed when the fit is through, and stays where it was interrupted.
     """
 
     table: SeriesTable
@@ -58,6 +65,7 @@ class FittingProblem:
     verbose: int
     calibrate: bool = True
     start: Fitted | None = None
+    checkpoint: Checkpoint | None = None
 
 
 @dataclass(frozen=True)
@@ -91,6 +99,18 @@ class Fitted:
         return report_solver(self.model, self.probe.to(like), earliest, latest, tolerance=self.tolerance)
 
 
+def _keeping_filters(fit: Callable[..., Fitted]) -> Callable[..., Fitted]:
+    """The process's warning filters stay: torch imports sympy at its first optimiser, which adds its own."""
+
+    @wraps(fit)
+    def kept(*arguments: Any, **settings: Any) -> Fitted:
+        with warnings.catch_warnings():
+            return fit(*arguments, **settings)
+
+    return kept
+
+
+@_keeping_filters
 def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Mapping[str, Any]) -> Fitted:
     """Withholds validation data, learns the scaling from the rest, builds the model and trains it.
 
@@ -105,6 +125,14 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
     start = problem.start
     generator = torch.Generator().manual_seed(problem.seed)
     data, validation, scaling, held = _split(problem, generator)
+    _log.info(
+        "fitting %d series of %d rows, channels %s; %d validation batches, seed %d",
+        len(data),
+        len(data.times),
+        ", ".join(map(str, problem.table.roles.value_cols)),
+        len(validation),
+        problem.seed,
+    )
     kernels = problem.residual
     if kernels == "auto" and start is not None:
         kernels = start.architecture.residual
@@ -112,6 +140,7 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
         with tqdm(total=1, desc="choosing kernels", disable=not problem.verbose, leave=False) as bar:
             kernels = choose_kernels(data, validation, generator)
             bar.update()
+        _log.info("kernels chosen by validation: %s", ", ".join(kernels or ("none",)))
     architecture = Architecture.choose(
         data.n_channels,
         origin=problem.origin,
@@ -126,9 +155,19 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
         # Small collections are gone through several times a step, at other cuts each time.
         settings["batch_size"] = int(np.clip(len(data), 32, 100))
     if settings["learning_rate"] is None:
-        settings["learning_rate"] = 1e-2 if architecture.latent_dim <= 6 else 5e-3
+        settings["learning_rate"] = 2e-2 if architecture.latent_dim <= 6 else 5e-3
     options = TrainingOptions(
         task=problem.task, fixed_spacing=problem.fixed_spacing, warm=start is not None, **settings
+    )
+    _log.info(
+        "sizes: latent %d, field %s, encoder %d, decoder %s; batches of %d, learning rate %g, at most %d steps",
+        architecture.latent_dim,
+        architecture.field_units,
+        architecture.encoder_units,
+        architecture.decoder_units,
+        options.batch_size,
+        options.learning_rate,
+        options.max_iter,
     )
     model = build_model(architecture, problem.solver, seed=problem.seed, dtype=problem.dtype)
     if start is not None:
@@ -152,7 +191,9 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
             validation=validation,
             device=problem.device,
             progress=show,
+            checkpoint=problem.checkpoint,
         )
+    _log_end(history, options.max_iter)
     fitted = Fitted(
         model=model,
         scaling=scaling,
@@ -163,12 +204,44 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
         probe=_probe(model, data, problem.device),
         span=max(model.solver.spacing, float(data.spans.max())),
         tolerance=None if problem.fixed_spacing or problem.solver.is_adaptive else options.tolerance,
-        calibration=_calibration(problem, model, scaling, held, generator) if problem.calibrate else None,
+        calibration=_calibration(problem, model, scaling, held) if problem.calibrate else None,
     )
     warning = fitted.solver_report().warning
     if warning is not None:
-        warnings.warn(warning, stacklevel=3)
+        warnings.warn(warning, stacklevel=4)
+    if history[-1].ended == "interrupt":
+        warnings.warn(_interrupted(history[-1], options, problem.checkpoint), stacklevel=4)
+    elif problem.checkpoint is not None:
+        problem.checkpoint.remove()
     return fitted
+
+
+def _log_end(history: list[Record], max_iter: int) -> None:
+    last = history[-1]
+    if last.ended == "patience":
+        _log.info("stopped early at step %d of %d: validation no longer improved", last.iteration, max_iter)
+    if last.recoveries:
+        _log.warning(
+            "the loss was not finite %d times; training went on from weights before", last.recoveries
+        )
+    scores = [record.validation for record in history if not np.isnan(record.validation)]
+    _log.info(
+        "finished after %d steps in %.1f s: ELBO %.3f, best validation %s nats a value",
+        last.iteration,
+        last.seconds,
+        last.elbo,
+        f"{max(scores):.3f}" if scores else "none",
+    )
+
+
+def _interrupted(last: Record, options: TrainingOptions, checkpoint: Checkpoint | None) -> str:
+    message = (
+        f"training was interrupted after its check at step {last.iteration} of {options.max_iter}; the model has the "
+        "best weights until then"
+    )
+    if checkpoint is not None and checkpoint.path.exists():
+        message += f". The same call of fit goes on from the checkpoint {checkpoint.path}"
+    return message
 
 
 def _probe(model: LatentODEModel, data: SeriesCollection, device: str) -> Tensor:
@@ -179,16 +252,13 @@ def _probe(model: LatentODEModel, data: SeriesCollection, device: str) -> Tensor
 
 
 def _calibration(
-    problem: FittingProblem,
-    model: LatentODEModel,
-    scaling: Scaling,
-    held: Tensor,
-    generator: torch.Generator,
+    problem: FittingProblem, model: LatentODEModel, scaling: Scaling, held: Tensor
 ) -> Calibration | None:
     """From the series that validated, (n_series,) bool; None where they are too few."""
     raw = problem.table.collection().select(_nonzero(held))
     parts = scaling.scale(raw.cut(MAX_ROWS), problem.dtype)
-    hidden = hidden_scores(model, parts, hiding_contexts(parts, generator), device=problem.device)
+    contexts = hiding_contexts(parts, torch.Generator().manual_seed(problem.seed))
+    hidden = hidden_scores(model, parts, contexts, device=problem.device)
     # All parts of a long series are one series.
     return fit_calibration(hidden, raw.series_of_rows.numpy()[hidden.row], raw.n_channels)
 
@@ -224,23 +294,39 @@ def _split(
     shown = parts.restrict(~held)
     # A channel seen in validation only is better scaled by that than not at all.
     seen = shown.mask | (parts.mask & ~shown.mask.any(0))
-    training = shown.observed_lengths > 0
     values = torch.where(seen, parts.values, torch.nan).numpy()
     if problem.start is not None:  # its weights mean something in its units only
         scaling = problem.start.scaling
     else:
-        scaling = Scaling.learn(values, parts.spans[training].numpy())
+        scaling = Scaling.learn(values, parts.spans[shown.observed_lengths > 0].numpy())
 
-    data = scaling.scale(shown, problem.dtype).select(_nonzero(training))
-    data = replace(data, values=data.values.clamp(-LARGEST_TARGET, LARGEST_TARGET))
+    everything = _without_outliers(scaling.scale(parts, problem.dtype), problem.table.roles)
+    data = everything.restrict(~held)
+    data = data.select(_nonzero(data.observed_lengths > 0))
     pairs = []
-    everything = scaling.scale(parts, problem.dtype)
-    for indices in _chunks(everything, _nonzero(parts.restrict(held).observed_lengths > 0)):
+    for indices in _chunks(everything, _nonzero(everything.restrict(held).observed_lengths > 0)):
         batch = everything.batch(indices)
         visible = ~held[everything.rows(indices)[0]]
         contexts = split_contexts(batch, problem.task) if held_series.any() else [visible]
         pairs += [(batch.restrict(keep).compact(), batch.restrict(~keep)) for keep in contexts]
     return data, pairs, scaling, held_series
+
+
+def _without_outliers(scaled: SeriesCollection, roles: Roles) -> SeriesCollection:
+    """The same rows; what lies farther out than LARGEST_TARGET is not observed, and a warning names it."""
+    usual = scaled.values.abs() <= LARGEST_TARGET
+    counts = (~usual).sum(0).tolist()
+    if not any(counts):
+        return scaled
+    listed = ", ".join(
+        f"{count} of column {name!r}" for name, count in zip(roles.value_cols, counts, strict=True) if count
+    )
+    warnings.warn(
+        f"values more than {LARGEST_TARGET:.0f} spreads from the middle of their column are left out of the fit: "
+        f"{listed}. Look for wrong units and faulty readings there",
+        stacklevel=6,
+    )
+    return replace(scaled, values=scaled.values * usual, mask=scaled.mask & usual)
 
 
 def _nonzero(chosen: torch.Tensor) -> torch.Tensor:

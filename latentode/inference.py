@@ -21,6 +21,7 @@ __all__ = [
     "heldout_log_density",
     "hidden_log_density",
     "hidden_scores",
+    "latent",
     "predict",
     "sample",
     "sample_prior",
@@ -44,11 +45,13 @@ MAX_QUERIES = 2048
 class Queries:
     """Times to be answered: (Q,) in model time on the series' clocks, sorted, series after series.
 
-    Series i owns times[starts[i]:starts[i + 1]].
+    Series i owns times[starts[i]:starts[i + 1]]. Quantiles, which cost most, are found where `wanted` (Q, D)
+    alone, everywhere without it.
     """
 
     times: Tensor
     starts: Tensor
+    wanted: Tensor | None = None
 
 
 def _pieces(contexts: SeriesCollection, queries: Queries, most: int) -> Tensor:
@@ -133,11 +136,13 @@ def predict(
         calibration: adjusts the quantiles, the median and the mean excepted.
 
     Shapes:
-        -> mean (Q, D), quantiles (n_quantiles, Q, D).
+        -> mean (Q, D), quantiles (n_quantiles, Q, D), NaN where not wanted.
     """
     n_queries, n_channels = len(queries.times), contexts.n_channels
     mean = torch.empty(n_queries, n_channels, dtype=contexts.values.dtype)
-    found = torch.empty(len(quantiles), n_queries, n_channels, dtype=contexts.values.dtype)
+    found = torch.full((len(quantiles), n_queries, n_channels), torch.nan, dtype=contexts.values.dtype)
+    wanted = torch.ones(1, 1, dtype=torch.bool) if queries.wanted is None else queries.wanted
+    wanted = wanted.expand(n_queries, n_channels)
     latent_dim = model.encoder.latent_dim
     draws = normal_draws(n_samples, latent_dim, seed=0)
     standard = torch.special.ndtri(torch.tensor(quantiles, dtype=torch.float64)).tolist()
@@ -150,14 +155,18 @@ def predict(
         answer = model.predictive(context, times, _posterior_samples(model, context, draws))
         kept = rows[inside]
         mean[kept] = answer.mean.cpu()[inside]
-        std = answer.variance.sqrt()
+        if not quantiles:
+            continue
+        place = wanted[rows] & inside.unsqueeze(-1)
+        row, channel = rows.unsqueeze(-1).expand(place.shape)[place], torch.nonzero(place)[:, -1]
+        place = place.to(device)
+        means, std = answer.component_means[:, place], answer.variance[place].sqrt()
         lead, between = elapsed(context, times)
         for number, score in enumerate(standard):
             z = torch.full_like(std, score)
             if calibration is not None:
-                z = calibration.adjusted(score, lead, between)
-            value = value_at_score(answer.component_means, std, z)
-            found[number, kept] = value.cpu()[inside]
+                z = calibration.adjusted(score, lead, between)[place]
+            found[number, row, channel] = value_at_score(means, std, z).cpu()
     return mean, found
 
 
@@ -259,6 +268,25 @@ def encode(
         order.append(chunk[:, 2])
     back = torch.argsort(torch.cat(order))
     return torch.cat(means)[back], torch.cat(stds)[back]
+
+
+@torch.no_grad()
+def latent(
+    model: LatentODEModel, contexts: SeriesCollection, queries: Queries, device: torch.device | str = "cpu"
+) -> Tensor:
+    """z(t) from the mean of q(z0 | series), at the queries: (Q, L).
+
+    Of a series longer than MAX_ROWS each window has a z0, and so an orbit, of its own.
+    """
+    latent_dim = model.encoder.latent_dim
+    found = torch.empty(len(queries.times), latent_dim, dtype=contexts.values.dtype)
+    for chunk in _chunks(_pieces(contexts, queries, MAX_QUERIES), latent_dim):
+        context = contexts.windows(chunk[:, 0], chunk[:, 1]).to(device)
+        rows, inside = padded_ranges(chunk[:, 2], chunk[:, 3])
+        asked = queries.times[rows].to(device) - model.reference(context).unsqueeze(1)
+        path = model.solve(model.posterior(context).mean.unsqueeze(0), asked).at(asked)[0]
+        found[rows[inside]] = path.cpu()[inside]
+    return found
 
 
 @torch.no_grad()

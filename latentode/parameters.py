@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from numbers import Integral, Real
 from typing import Any
 
@@ -39,6 +40,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "dtype": [StrOptions({"float32", "float64"})],
     "random_state": ["random_state"],
     "warm_start": ["boolean"],
+    "checkpoint": [str, os.PathLike, None],
     "verbose": ["verbose"],
 }
 

@@ -1,20 +1,10 @@
-"""One file a model: a JSON description and plain tensors, checked before anything is believed.
-
-The file is one line, `latentode model <version> <sha256 of the rest>`, followed by an ordinary zip
-archive that holds `model.json` and one NumPy `.npy` file for each tensor. Nothing in it is code and
-nothing is unpickled.
-"""
+"""One file a model: its parameters and what its fit learned, in the form of `latentode.archive`."""
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
 import os
-import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,8 +12,9 @@ import torch
 from torch import Tensor
 
 from latentode._version import __version__
+from latentode.archive import MALFORMED, read_archive, write_archive
 from latentode.build import Architecture, build_model
-from latentode.calibration import Calibration, Curves
+from latentode.calibration import GRID, Calibration, Curves
 from latentode.fitting import Fitted
 from latentode.frames import Instants, Roles, Scaling
 from latentode.solve import Solver
@@ -32,9 +23,8 @@ from latentode.training import Record
 __all__ = ["FORMAT_VERSION", "load_fitted", "read_model_file", "save_fitted", "write_model_file"]
 
 FORMAT_VERSION = 1
-_MAGIC = b"latentode model "
-_DESCRIPTION = "model.json"
-_KINDS = ("ahead", "between")
+_KIND = "model"
+_BANDS = ("ahead", "between")
 
 
 def save_fitted(path: str | os.PathLike[str], parameters: Mapping[str, Any], fitted: Fitted) -> None:
@@ -65,7 +55,7 @@ def save_fitted(path: str | os.PathLike[str], parameters: Mapping[str, Any], fit
     tensors["scaling.spread"] = torch.from_numpy(fitted.scaling.spread)
     tensors["probe"] = fitted.probe
     if fitted.calibration is not None:
-        for name in _KINDS:
+        for name in _BANDS:
             curves = getattr(fitted.calibration, name)
             tensors[f"calibration.{name}.leads"] = curves.leads
             tensors[f"calibration.{name}.scores"] = curves.scores
@@ -73,40 +63,67 @@ def save_fitted(path: str | os.PathLike[str], parameters: Mapping[str, Any], fit
 
 
 def load_fitted(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Fitted]:
-    """Parameters and fit of a file written by `save_fitted`, on the CPU."""
+    """Parameters and fit of a file written by `save_fitted`, on the CPU.
+
+    Raises:
+        FileNotFoundError, ValueError: as `read_model_file`, or where the file describes no model.
+    """
     description, tensors = read_model_file(path)
+    try:
+        return dict(description["parameters"]), _restore(description, tensors)
+    except MALFORMED as failure:
+        raise ValueError(
+            f"{path} was written by latentode {description.get('written_by', 'of unknown version')!s:.40}, and "
+            f"latentode {__version__} can't make a model of it: {type(failure).__name__}: {failure}"
+        ) from failure
+
+
+def _restore(description: dict[str, Any], tensors: dict[str, Tensor]) -> Fitted:
     architecture = Architecture(**_tuples(description["architecture"]))
-    dtype = getattr(torch, description["dtype"])
-    model = build_model(architecture, Solver(**description["solver"]), seed=0, dtype=dtype)
-    model.load_state_dict(
-        {name.removeprefix("module."): t for name, t in tensors.items() if name.startswith("module.")}
-    )
-    fitted = Fitted(
+    solver = Solver(**description["solver"])
+    dtype = {"float32": torch.float32, "float64": torch.float64}[description["dtype"]]
+    weights = {name.removeprefix("module."): t for name, t in tensors.items() if name.startswith("module.")}
+    with torch.device("meta"):  # shapes without memory, whatever sizes the file claims
+        expected = build_model(architecture, solver, seed=0, dtype=dtype).state_dict()
+    sizes = {name: tuple(t.shape) for name, t in weights.items()}
+    if sizes != {name: tuple(t.shape) for name, t in expected.items()}:
+        raise ValueError("its tensors don't have the shapes of its networks")
+    model = build_model(architecture, solver, seed=0, dtype=dtype)
+    model.load_state_dict(weights)
+    center, spread = (tensors[f"scaling.{name}"].numpy() for name in ("center", "spread"))
+    if not center.shape == spread.shape == (architecture.n_channels,):
+        raise ValueError("its scaling has another number of channels")
+    return Fitted(
         model=model.eval(),
-        scaling=Scaling(
-            tensors["scaling.center"].numpy(), tensors["scaling.spread"].numpy(), description["time_unit"]
-        ),
+        scaling=Scaling(center, spread, float(description["time_unit"])),
         architecture=architecture,
         roles=Roles(**_tuples(description["roles"])),
         clock=Instants.none(**description["clock"]),
         history=[Record(**record) for record in description["history"]],
-        probe=tensors["probe"],
-        span=description["span"],
+        probe=_probe(tensors["probe"], architecture),
+        span=float(description["span"]),
         tolerance=description["tolerance"],
-        calibration=_calibration(tensors),
+        calibration=_calibration(tensors, architecture),
     )
-    return description["parameters"], fitted
 
 
-def _calibration(tensors: Mapping[str, Tensor]) -> Calibration | None:
-    if "calibration.ahead.leads" not in tensors:
+def _probe(states: Tensor, architecture: Architecture) -> Tensor:
+    if states.ndim != 2 or states.shape[1] != architecture.latent_dim or not states.is_floating_point():
+        raise ValueError("its probe holds no latent states")
+    return states
+
+
+def _calibration(tensors: Mapping[str, Tensor], architecture: Architecture) -> Calibration | None:
+    if not any(name.startswith("calibration.") for name in tensors):
         return None
-    return Calibration(
-        **{
-            name: Curves(tensors[f"calibration.{name}.leads"], tensors[f"calibration.{name}.scores"])
-            for name in _KINDS
-        }
-    )
+    curves = {
+        name: Curves(tensors[f"calibration.{name}.leads"], tensors[f"calibration.{name}.scores"])
+        for name in _BANDS
+    }
+    for one in curves.values():
+        if one.leads.ndim != 1 or one.scores.shape != (len(one.leads), architecture.n_channels, len(GRID)):
+            raise ValueError("its calibration doesn't have the shape of its channels")
+    return Calibration(**curves)
 
 
 def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -115,6 +132,8 @@ def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
     def plain(name: str, value: Any) -> Any:
         if isinstance(value, np.generic):
             return value.item()
+        if isinstance(value, os.PathLike):
+            value = os.fspath(value)
         if hasattr(value, "tolist"):  # an array or an index of names
             value = value.tolist()
         if isinstance(value, (list, tuple)):
@@ -135,34 +154,8 @@ def _tuples(settings: Mapping[str, Any]) -> dict[str, Any]:
 def write_model_file(
     path: str | os.PathLike[str], description: Mapping[str, Any], tensors: Mapping[str, Tensor]
 ) -> None:
-    """Writes the file whole or not at all: to a neighbouring file first, which then takes its name.
-
-    Raises:
-        TypeError: where the description holds what JSON can't.
-        OSError: where the file can't be written; an older file of that name is left as it was.
-    """
-    body = io.BytesIO()
-    with zipfile.ZipFile(body, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(_DESCRIPTION, json.dumps(description, indent=1, allow_nan=True))
-        for name, tensor in tensors.items():
-            buffer = io.BytesIO()
-            np.save(buffer, tensor.detach().cpu().numpy(), allow_pickle=False)
-            archive.writestr(f"tensors/{name}.npy", buffer.getvalue())
-    content = body.getvalue()
-    header = _MAGIC + f"{FORMAT_VERSION} {hashlib.sha256(content).hexdigest()}\n".encode()
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"{path.parent} is no folder; make it before saving {path.name} there")
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with scratch.open("wb") as file:
-            file.write(header + content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(scratch, path)
-    except BaseException:
-        scratch.unlink(missing_ok=True)
-        raise
+    """Writes the file whole or not at all, see `write_archive`."""
+    write_archive(path, _KIND, FORMAT_VERSION, description, tensors)
 
 
 def read_model_file(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -172,24 +165,6 @@ def read_model_file(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[
         FileNotFoundError: where there is no such file.
         ValueError: where it is no model file, damaged, or written by a newer version.
     """
-    content = Path(path).read_bytes()
-    header, newline, body = content.partition(b"\n")
-    fields = header.removeprefix(_MAGIC).split(b" ")
-    if not header.startswith(_MAGIC) or not newline or len(fields) != 2 or not fields[0].isdigit():
-        raise ValueError(f"{path} is no saved latentode model (LatentODE.save writes one)")
-    version = int(fields[0])
-    if version > FORMAT_VERSION:
-        raise ValueError(
-            f"{path} has format version {version}, and this latentode reads up to {FORMAT_VERSION}; "
-            "install a newer latentode to load it"
-        )
-    if hashlib.sha256(body).hexdigest().encode() != fields[1]:
-        raise ValueError(f"{path} is damaged: its contents do not match their checksum; take another copy")
-    with zipfile.ZipFile(io.BytesIO(body)) as archive:
-        description = json.loads(archive.read(_DESCRIPTION))
-        tensors = {}
-        for name in archive.namelist():
-            if name.startswith("tensors/"):
-                array = np.load(io.BytesIO(archive.read(name)), allow_pickle=False)
-                tensors[name.removeprefix("tensors/").removesuffix(".npy")] = torch.from_numpy(array)
-    return description, tensors
+    return read_archive(
+        path, _KIND, FORMAT_VERSION, otherwise="saved latentode model (LatentODE.save writes one)"
+    )

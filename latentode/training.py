@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from latentode.batches import batches_of_like_length
-from latentode.cuts import TASKS, random_contexts
+from latentode.batches import BatchesOfLikeLength
+from latentode.checkpoint import Checkpoint
+from latentode.cuts import TASKS, random_contexts, random_starts
 from latentode.elbo import elbo
+from latentode.faults import FAULTS, check_finite, likely_cause
 from latentode.inference import heldout_log_density
 from latentode.knots import next_spacing
 from latentode.model import LatentODEModel
 from latentode.series import SeriesBatch, SeriesCollection
-from latentode.solve import check_field, step_doubling_error, uses_fused
+from latentode.solve import (
+    StiffFieldError,
+    check_field,
+    naming_stiffness,
+    step_doubling_error,
+    uses_fused,
+)
+from latentode.training_state import Record, TrainingState
 
 __all__ = ["Record", "TrainingOptions", "train"]
 
@@ -60,9 +69,9 @@ class TrainingOptions:
     batch_size: int = 64
     learning_rate: float = 5e-3
     scale_rate: float = 3.0
-    weight_decay: float = 0.1
+    weight_decay: float = 0.01
     max_norm: float = 1.0
-    kl_weight: float = 0.1
+    kl_weight: float = 0.3
     context_weight: float = 1.0
     n_samples: int = 1
     task: str = "both"
@@ -82,23 +91,6 @@ class TrainingOptions:
             raise ValueError(f"task must be one of {', '.join(TASKS)}; got {self.task!r}")
 
 
-@dataclass(frozen=True)
-class Record:
-    """One line of the training history; likelihoods are nats per observed value, KL nats per series."""
-
-    iteration: int
-    elbo: float
-    log_likelihood: float
-    kl: float
-    validation: float
-    learning_rate: float
-    residual_share: float
-    knot_spacing: float
-    solver_error: float
-    recoveries: int
-    seconds: float
-
-
 def train(
     model: LatentODEModel,
     data: SeriesCollection,
@@ -108,114 +100,173 @@ def train(
     validation: list[tuple[SeriesBatch, SeriesBatch]] | None = None,
     device: torch.device | str = "cpu",
     progress: Callable[[Record], None] | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> list[Record]:
     """Fits the model in place and returns its history; the best weights by validation are restored.
+
+    A step whose loss or gradient is not finite, or whose solve fails, goes back to the weights of the last
+    check, and training goes on at half the learning rate.
+
+    A KeyboardInterrupt ends training as if it were through: the best weights are restored, without
+    validation data those of the last check, and the last record's `ended` is "interrupt". Before the first
+    check, and when it is over, it is raised as ever.
 
     Args:
         validation: (context, target) pairs; the score is the mean log density of the targets' entries
             given the contexts. Without any, the last weights stay.
         generator: the only source of randomness.
-        progress: called at every check with the newest record.
+        progress: called at every check with the newest record, and with the last one where a run goes on.
+        checkpoint: where the state is written at checks. What it has saved of a killed run is gone on from,
+            with the same model, data, options and a generator of the same seed, to the same weights bit for
+            bit as an unbroken run's. It is left there at the end: `Checkpoint.remove`.
 
     Raises:
         ValueError: where no series has an observation, or for a field that `check_field` refuses.
-        FloatingPointError: where the loss stays non-finite after repeated recoveries.
+        FloatingPointError: where steps still fail after repeated rollbacks, saying what was not finite.
+        OSError: where the checkpoint can't be written.
     """
     if not len(data) or not bool(data.mask.any()):
         raise ValueError("there is nothing to train on: no series has an observation")
     model.to(device).train()
     _check_field(model, device)
     validation = [(c.to(device), t.to(device)) for c, t in validation or []]
-    optimiser = _optimiser(model, options)
-    batches = batches_of_like_length(data.observed_lengths, options.batch_size, generator)
+    batches = BatchesOfLikeLength(data.observed_lengths, options.batch_size, generator)
     usual = options.batch_size * float(data.mask.sum()) / len(data)
     check_every = max(1, options.max_iter // options.n_checks)
-    history: list[Record] = []
-    best_score, best, checks_since_best = -math.inf, _snapshot(model), 0
-    if options.warm and validation:
-        best_score = _score(model, validation)
-    good, recoveries, slowdown = best, 0, 1.0
-    running = _Means()
-    started = time.monotonic()
-
-    for iteration in range(1, options.max_iter + 1):
-        target = data.batch(next(batches)).compact()
-        context = target.restrict(random_contexts(target, options.task, generator)).to(device)
-        target = target.to(device)
-        progressed = 1.0 if options.warm else iteration / options.max_iter
-        share = _ramp(progressed, RESIDUAL_START, RESIDUAL_END)
-        kl_weight = options.kl_weight * _ramp(progressed, 0.0, 0.2)
-        rate = slowdown * _schedule(iteration, options)
-        for group in optimiser.param_groups:
-            group["lr"] = rate * group["multiple"]
-
-        bound = elbo(
-            model,
-            context,
-            target,
-            n_samples=options.n_samples,
-            generator=generator,
-            residual_share=share,
-            context_weight=options.context_weight,
-        )
-        n_observed = target.mask.sum().clamp(min=1)
-        # Divided by what a usual batch observes, not by what this one does, every series weighs the same
-        # whatever the lengths of its companions.
-        loss = (kl_weight * bound.kl - bound.objective).sum() / usual
-        optimiser.zero_grad()
-        loss.backward()
-        norms = [
-            nn.utils.clip_grad_norm_(group["params"], options.max_norm) for group in optimiser.param_groups
-        ]
-        finite = bool(torch.isfinite(loss)) and all(bool(torch.isfinite(norm)) for norm in norms)
-        if finite:
-            optimiser.step()
-            running.add(bound.log_likelihood.sum(), bound.kl.sum(), n_observed, len(bound.kl))
-        else:
-            recoveries += 1
-            if recoveries > MAX_RECOVERIES:
-                raise FloatingPointError(
-                    f"the loss or its gradient was not finite {recoveries} times, last at iteration "
-                    f"{iteration} (loss {loss.item():.3g}). Look for outliers or wrong units in the "
-                    f"data, or lower learning_rate (now {rate:.2g})."
-                )
-            _restore(model, good)
-            optimiser = _optimiser(model, options)
-            slowdown /= 2
-            continue
-
-        if iteration % check_every and iteration < options.max_iter:
-            continue
-        error = _adapt_spacing(model, context, target, options)
-        score = _score(model, validation)
-        history.append(
-            Record(
-                iteration=iteration,
-                **running.take(),
-                validation=score,
-                learning_rate=rate,
-                residual_share=share if model.residual is not None else 0.0,
-                knot_spacing=model.solver.spacing,
-                solver_error=error,
-                recoveries=recoveries,
-                seconds=time.monotonic() - started,
-            )
-        )
-        if all(bool(torch.isfinite(parameter).all()) for parameter in model.parameters()):
-            good = _snapshot(model)
+    state = TrainingState(model, batches, lambda: _optimiser(model, options))
+    if checkpoint is not None and checkpoint.saved is not None:
+        state.unpack(*checkpoint.saved)
         if progress is not None:
-            progress(history[-1])
-        if score > best_score:
-            best_score, best, checks_since_best = score, _snapshot(model), 0
-        elif options.warm or iteration > RESIDUAL_END * options.max_iter:
-            checks_since_best += 1
-            if checks_since_best >= options.patience and validation:
-                break
+            progress(state.history[-1])
+    elif options.warm and validation:
+        with contextlib.suppress(StiffFieldError):
+            state.best_score = _score(model, validation)
 
-    if validation and math.isfinite(best_score):
-        _restore(model, best)
+    try:
+        while state.iteration < options.max_iter and not state.ended:
+            state.iteration += 1
+            check = state.iteration % check_every == 0 or state.iteration == options.max_iter
+            target = data.batch(next(batches)).compact()
+            if model.encoder.origin == "first":  # at the last observation z0 stands anywhere already
+                target = target.restrict(random_starts(target, generator))
+            context = target.restrict(random_contexts(target, options.task, generator)).to(device)
+            target = target.to(device)
+            error = score = math.nan
+            sound = True
+            try:
+                _step(state, context, target, options, generator, usual)
+                if check:
+                    error = _adapt_spacing(model, context, target, options)
+                    score = _score(model, validation)
+            except FAULTS as fault:
+                sound = False
+                _recover(state, fault, target, options)
+            if not check:
+                continue
+            _record(state, options, score, error)
+            _compare(state, options, score, sound=sound, validated=bool(validation))
+            if progress is not None:
+                progress(state.history[-1])
+            if checkpoint is not None and (state.ended or checkpoint.is_due):
+                checkpoint.write(*state.pack())
+    except KeyboardInterrupt:
+        if not state.history:
+            raise
+        # Where it struck is not known: perhaps amid an update of the weights, which are not kept.
+        state.good.restore(model)
+        state.end("interrupt")
+
+    if validation and math.isfinite(state.best_score):
+        state.best.restore(model)
     model.eval()
-    return history
+    return state.history
+
+
+def _step(
+    state: TrainingState,
+    context: SeriesBatch,
+    target: SeriesBatch,
+    options: TrainingOptions,
+    generator: torch.Generator,
+    usual: float,
+) -> None:
+    """One step of the optimiser; `usual` is what a usual batch observes.
+
+    Raises:
+        FAULTS: where it can't be taken; the weights are as they were.
+    """
+    progressed = _progressed(state, options)
+    kl_weight = options.kl_weight * _ramp(progressed, 0.0, 0.2)
+    for group in state.optimiser.param_groups:
+        group["lr"] = _rate(state, options) * group["multiple"]
+    bound = elbo(
+        state.model,
+        context,
+        target,
+        n_samples=options.n_samples,
+        generator=generator,
+        residual_share=_ramp(progressed, RESIDUAL_START, RESIDUAL_END),
+        context_weight=options.context_weight,
+    )
+    # Divided by what a usual batch observes, not by what this one does, every series weighs the same
+    # whatever the lengths of its companions.
+    loss = (kl_weight * bound.kl - bound.objective).sum() / usual
+    state.optimiser.zero_grad()
+    with naming_stiffness(state.model.solver):  # the adjoint solves as well
+        loss.backward()
+    norms = {
+        group["what"]: nn.utils.clip_grad_norm_(group["params"], options.max_norm)
+        for group in state.optimiser.param_groups
+    }
+    check_finite(bound, loss, norms)
+    state.optimiser.step()
+    n_observed = target.mask.sum().clamp(min=1)
+    state.means.add(bound.log_likelihood.sum(), bound.kl.sum(), n_observed, len(bound.kl))
+
+
+def _recover(state: TrainingState, fault: Exception, target: SeriesBatch, options: TrainingOptions) -> None:
+    rate = _rate(state, options)
+    state.roll_back()
+    if state.recoveries > MAX_RECOVERIES:
+        raise FloatingPointError(
+            f"training failed {state.recoveries} times, though it went back to sound weights and halved its steps "
+            f"each time; last at step {state.iteration} of {options.max_iter}, at a learning rate of {rate:.2g}: "
+            f"{fault}. {likely_cause(target)}."
+        ) from fault
+
+
+def _record(state: TrainingState, options: TrainingOptions, score: float, error: float) -> None:
+    share = _ramp(_progressed(state, options), RESIDUAL_START, RESIDUAL_END)
+    state.history.append(
+        Record(
+            iteration=state.iteration,
+            **state.means.take(),
+            validation=score,
+            learning_rate=_rate(state, options),
+            residual_share=share if state.model.residual is not None else 0.0,
+            knot_spacing=state.model.solver.spacing,
+            solver_error=error,
+            recoveries=state.recoveries,
+            seconds=state.seconds,
+            ended="",
+        )
+    )
+
+
+def _compare(
+    state: TrainingState, options: TrainingOptions, score: float, *, sound: bool, validated: bool
+) -> None:
+    """Keeps the weights where they are sound or the best so far, and ends training where it is through."""
+    if sound and (math.isfinite(score) or not validated):
+        state.keep_good()
+    if score > state.best_score:
+        state.keep_best(score)
+    elif options.warm or state.iteration > RESIDUAL_END * options.max_iter:
+        state.checks_since_best += 1
+        if state.checks_since_best >= options.patience and validated:
+            state.end("patience")
+    if state.iteration == options.max_iter and not state.ended:
+        state.end("max_iter")
 
 
 def _check_field(model: LatentODEModel, device: torch.device | str) -> None:
@@ -262,12 +313,30 @@ def _optimiser(model: LatentODEModel, options: TrainingOptions) -> torch.optim.A
     network = [parameter for parameter in model.parameters() if id(parameter) not in apart]
     return torch.optim.AdamW(
         [
-            {"params": network, "multiple": 1.0, "weight_decay": options.weight_decay},
-            {"params": scales, "multiple": options.scale_rate, "weight_decay": 0.0},
+            {
+                "params": network,
+                "what": "the network's weights",
+                "multiple": 1.0,
+                "weight_decay": options.weight_decay,
+            },
+            {
+                "params": scales,
+                "what": "the scales of noise and residual",
+                "multiple": options.scale_rate,
+                "weight_decay": 0.0,
+            },
         ],
         lr=options.learning_rate,
         fused=True,
     )
+
+
+def _progressed(state: TrainingState, options: TrainingOptions) -> float:
+    return 1.0 if options.warm else state.iteration / options.max_iter
+
+
+def _rate(state: TrainingState, options: TrainingOptions) -> float:
+    return state.slowdown * _schedule(state.iteration, options)
 
 
 def _ramp(fraction: float, start: float, end: float) -> float:
@@ -280,39 +349,3 @@ def _schedule(iteration: int, options: TrainingOptions) -> float:
         return options.learning_rate * fraction / 0.05
     decay = 0.5 * (1 + math.cos(math.pi * (fraction - 0.05) / 0.95))
     return options.learning_rate * (0.01 + 0.99 * decay)
-
-
-Snapshot = tuple[dict[str, Tensor], object]
-
-
-def _snapshot(model: LatentODEModel) -> Snapshot:
-    return {name: tensor.clone() for name, tensor in model.state_dict().items()}, model.solver
-
-
-def _restore(model: LatentODEModel, snapshot: Snapshot) -> None:
-    model.load_state_dict(snapshot[0])
-    model.solver = snapshot[1]  # type: ignore[assignment]
-
-
-class _Means:
-    """Running sums between two checks; they stay on the device until they are read."""
-
-    def __init__(self) -> None:
-        self.sums: list[Tensor] = []
-        self.n_series = 0
-
-    def add(self, log_likelihood: Tensor, kl: Tensor, n_observed: Tensor, n_series: int) -> None:
-        self.sums.append(torch.stack([log_likelihood.detach(), kl.detach(), n_observed.to(kl.dtype)]))
-        self.n_series += n_series
-
-    def take(self) -> dict[str, float]:
-        if not self.sums:
-            return {"elbo": math.nan, "log_likelihood": math.nan, "kl": math.nan}
-        log_likelihood, kl, n_observed = torch.stack(self.sums).sum(0).tolist()
-        means = {
-            "elbo": (log_likelihood - kl) / n_observed,
-            "log_likelihood": log_likelihood / n_observed,
-            "kl": kl / self.n_series,
-        }
-        self.sums, self.n_series = [], 0
-        return means

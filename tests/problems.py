@@ -8,7 +8,17 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import MultivariateNormal, Normal
 
-from latentode import Encoder, GaussianLikelihood, GaussMarkov, LatentODEModel, SeriesBatch, Solver
+from latentode import (
+    Encoder,
+    GaussianLikelihood,
+    GaussMarkov,
+    GRUEncoder,
+    LatentODEModel,
+    MLPField,
+    SeriesBatch,
+    SeriesCollection,
+    Solver,
+)
 
 
 class LinearField(nn.Module):
@@ -87,3 +97,27 @@ class ScalarDecay:
         return LatentODEModel(
             _ExactEncoder(self), field, likelihood, residual=residual, solver=solver
         ).double()
+
+
+def noisy_waves(n_series: int = 24, n_rows: int = 8, seed: int = 0) -> SeriesCollection:
+    """One channel: a sine of random phase at odd times within a span of 1, seen through noise."""
+    generator = torch.Generator().manual_seed(seed)
+    times = torch.rand(n_series, n_rows, generator=generator).sort(1).values
+    phase = 6 * torch.rand(n_series, 1, generator=generator)
+    values = torch.sin(6 * times + phase) + 0.1 * torch.randn(n_series, n_rows, generator=generator)
+    starts = n_rows * torch.arange(n_series + 1)
+    mask = torch.ones(n_series * n_rows, 1, dtype=torch.bool)
+    return SeriesCollection(times.flatten(), values.view(-1, 1), mask, starts)
+
+
+def small_model(field: nn.Module | None = None, solver: Solver | None = None) -> LatentODEModel:
+    """A model of one channel that a few dozen steps teach something, a hundred of them in a second."""
+    with torch.random.fork_rng(devices=[]):
+        torch.random.default_generator.manual_seed(0)
+        return LatentODEModel(
+            GRUEncoder(1, 2, 8, (8,)),
+            field or MLPField(2, (8,), bound=20.0),
+            GaussianLikelihood(2, 1, (8,)),
+            residual=GaussMarkov(1, "ou"),
+            solver=solver or Solver(spacing=1 / 8),
+        )

@@ -1,10 +1,13 @@
 """Everything malformed is an error before training, naming what is wrong and how to mend it."""
 
+import warnings
 from decimal import Decimal
 
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse
+import torch
 from sklearn.exceptions import NotFittedError
 
 from latentode import LatentODE
@@ -83,6 +86,96 @@ def test_malformed_frames(name):
     frame, error, message = FRAMES[name]
     with pytest.raises(error, match=message):
         LatentODE("patient", "hours", max_iter=1).fit(frame)
+
+
+HOURLY = FRAME.assign(hours=FRAME.hours.round()).drop_duplicates(["patient", "hours"])
+WARD = pd.Series(pd.factorize(HOURLY.patient)[0], index=HOURLY.index)
+
+FORGOTTEN = {
+    "a number as id": (
+        HOURLY.assign(patient=WARD),
+        {"time_col": "hours"},
+        ValueError,
+        "name it with id_col='patient'",
+    ),
+    "an id beside chosen channels": (
+        HOURLY,
+        {"time_col": "hours", "value_cols": ["hr"]},
+        ValueError,
+        r"the series at hours=0.0 has two rows with different 'hr' values, and column 'patient' tells such rows "
+        r"apart: .* id_col='patient'",
+    ),
+    "text as id": (HOURLY, {"time_col": "hours"}, TypeError, "where numbers belong; .* id_col='patient'"),
+    "categories as id": (
+        HOURLY.astype({"patient": "category"}),
+        {"time_col": "hours"},
+        TypeError,
+        "has dtype category .* id_col='patient'",
+    ),
+    "no id at all": (
+        HOURLY.drop(columns="patient"),
+        {"time_col": "hours"},
+        ValueError,
+        r"has two rows with different 'hr' values; times must be unique .*groupby\('hours'\)",
+    ),
+    "the clock": (
+        HOURLY.drop(columns="patient").assign(hours=pd.to_datetime(HOURLY.hours, unit="h")),
+        {},
+        TypeError,
+        "column 'hours' has dtype datetime64.* time_col='hours'",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FORGOTTEN)
+def test_forgotten_roles_are_guessed(name):
+    frame, roles, error, message = FORGOTTEN[name]
+    with pytest.raises(error, match=message):
+        LatentODE(**roles, max_iter=1).fit(frame)
+
+
+ARRAYS = {
+    "no columns": (np.empty((5, 0)), ValueError, r"0 feature\(s\) \(shape=\(5, 0\)\) while a minimum of 1"),
+    "no rows": (np.empty((0, 2)), ValueError, "the frame is empty"),
+    "three dimensions": (np.zeros((2, 2, 2)), ValueError, "must have two dimensions"),
+    "a number": (np.float64(3.0), ValueError, "must have two dimensions"),
+    "lists of unequal length": ([[1.0], [1.0, 2.0]], ValueError, "don't make a table of a row for each time"),
+    "objects": ([[{"a": 1}], [2.0]], TypeError, "holds more than numbers: .* argument must be a string or a"),
+    "words among objects": (np.array([["a"], [2.0]], dtype=object), ValueError, "could not convert string"),
+    "words": ([["a"], ["b"]], TypeError, "where numbers belong"),
+    "complex": (np.full((9, 1), 1j), ValueError, "Complex data not supported"),
+    "infinite": ([[1.0], [np.inf]], ValueError, "the series at time=1: column 0 is infinite"),
+    "nothing but NaN": (np.full((9, 1), np.nan), ValueError, "column 0 has no observed value"),
+    "dates": (np.array([["2024-01-01"], ["2024-01-02"]], dtype="M8[s]"), TypeError, "dtype datetime64"),
+    "sparse": (scipy.sparse.csr_array(np.eye(3)), TypeError, r"sparse data can't be read, .*\.toarray\(\)"),
+    "a sparse matrix": (scipy.sparse.coo_matrix(np.eye(3)), TypeError, "sparse data can't be read"),
+    "a tensor that is trained": (torch.zeros(3, 1, requires_grad=True), ValueError, "don't make a table"),
+    "text": ("frame.csv", TypeError, "expected a pandas DataFrame, .* got str"),
+    "a generator": ((row for row in [[1.0]]), TypeError, "expected a pandas DataFrame, .* got generator"),
+}
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+def test_arrays_that_are_no_table_of_numbers(name):
+    data, error, message = ARRAYS[name]
+    with pytest.raises(error, match=message):
+        LatentODE(max_iter=1).fit(data)
+
+
+def test_little_data_is_fitted_with_a_warning():
+    quick = LatentODE("patient", "hours", max_iter=1, residual="ou", random_state=0)
+    few = make_frame(4)
+    with pytest.warns(
+        UserWarning, match="43 observed rows in 4 series are too little to learn from"
+    ) as caught:
+        quick.fit(few)
+    assert caught[0].filename == __file__  # it points at the line that called fit
+    assert np.isfinite(quick.predict(few).hr).all()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        quick.fit(make_frame(5))
+        long = pd.DataFrame({"x": np.sin(np.arange(100.0))})
+        LatentODE(max_iter=1, residual="ou").fit(long)
 
 
 LAYOUTS = {
@@ -285,6 +378,16 @@ QUESTIONS = {
         "are they in the units the model was fitted",
     ),
     "infinite value": (lambda m: m.score(changed(hr=np.inf)), ValueError, "column 'hr' is infinite"),
+    "states of another dimension": (
+        lambda m: m.velocity(np.zeros((3, 2))),
+        ValueError,
+        r"Z has shape \(3, 2\), but the last axis of states holds the model's 5 latent coordinates",
+    ),
+    "states without a coordinate": (
+        lambda m: m.velocity(m.latent(FRAME).drop(columns="z_2")),
+        ValueError,
+        r"Z lacks the columns \['z_2'\]",
+    ),
     "nothing to score": (
         lambda m: m.score(changed(hr=np.nan, temp=np.nan, flat=np.nan)),
         ValueError,
@@ -304,7 +407,7 @@ def test_frames_of_another_layout_than_the_fit_are_named():
     model = LatentODE(max_iter=1, random_state=0).fit(FRAME.set_index(["patient", "hours"]))
     with pytest.raises(ValueError, match=r"fitted to a frame with a \(series, time\) index"):
         model.predict(FRAME)
-    model = LatentODE(max_iter=1, random_state=0).fit(np.random.default_rng(0).normal(size=(20, 2)))
+    model = LatentODE(max_iter=1, random_state=0).fit(np.random.default_rng(0).normal(size=(100, 2)))
     with pytest.raises(ValueError, match="X has 3 features, but LatentODE is expecting 2"):
         model.predict([[1.0, 2.0, 3.0]] * 5)
 
@@ -329,6 +432,8 @@ def test_datetime_models_name_bad_horizons_and_zones():
         lambda m: m.sample_prior(),
         lambda m: m.impute(FRAME),
         lambda m: m.encode(FRAME),
+        lambda m: m.latent(FRAME),
+        lambda m: m.velocity(np.zeros(4)),
         lambda m: m.score(FRAME),
         lambda m: m.score_samples(FRAME),
         lambda m: m.save("never.latentode"),

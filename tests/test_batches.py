@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from latentode import SeriesCollection
-from latentode.batches import batches_of_like_length
+from latentode.batches import BatchesOfLikeLength
 
 
 def lengths(kind, n_series):
@@ -18,7 +18,7 @@ def lengths(kind, n_series):
 
 
 def first(n, *arguments, seed=0):
-    batches = batches_of_like_length(*arguments, torch.Generator().manual_seed(seed))
+    batches = BatchesOfLikeLength(*arguments, torch.Generator().manual_seed(seed))
     return [next(batches) for _ in range(n)]
 
 

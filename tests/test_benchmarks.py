@@ -5,7 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from benchmarks.physionet_task import data_folder, last_value, load, scores, split
 
 ROOT = Path(__file__).parents[1]
 
@@ -67,3 +70,101 @@ def test_a_step_costs_the_same_however_many_times_are_distinct(speed):
     # A hundred times as many distinct times; 1.5 is what medians differ by on a busy machine.
     spent = [row["ms"] for row in speed["distinct_times"]]
     assert max(spent) < 1.5 * min(spent)
+
+
+def run_quickly(module, path, *arguments):
+    command = [sys.executable, "-m", f"benchmarks.{module}", "--quick", "--out", str(path), *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout, json.loads(path.read_text()) if path.exists() else None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", ["test", "validation"])
+def test_spirals_are_scored_beside_the_best_that_can_be(tmp_path, part):
+    arguments = ["--validation"] if part == "validation" else []
+    table, kept = run_quickly("spirals", tmp_path / "spirals.json", *arguments)
+    assert kept["about"] == {"scored_on": part, "quick": True}
+    assert kept["command"] == " ".join(
+        ["python -m benchmarks.spirals --quick --out", str(tmp_path / "spirals.json"), *arguments]
+    )
+    (run,) = kept["runs"]
+    rows = run["rows"]
+    assert list(rows)[-2:] == ["Bayes-optimal (curves known)", "latent ODE"]
+    assert rows["latent ODE"]["interpolation"] > rows["Bayes-optimal (curves known)"]["interpolation"]
+    assert 0 < rows["latent ODE"]["interpolation_coverage"] <= 1
+    assert all(row in table for row in rows)
+
+
+@pytest.mark.slow
+def test_seeds_of_two_commands_are_merged(tmp_path):
+    path = tmp_path / "plain.json"
+    run_quickly("plain", path)
+    table, kept = run_quickly("plain", path, "--seeds", "1", "--merge")
+    assert [run["seed"] for run in kept["runs"]] == [0, 1]
+    assert "spread of seeds" in table
+    assert "CAUTION" not in table
+
+
+@pytest.mark.slow
+def test_the_hopper_answers_both_questions(tmp_path):
+    # A pendulum's worth of smooth channels in place of the simulation.
+    random = np.random.default_rng(0)
+    phase = random.uniform(0, 6, (10_000, 1, 14)).astype(np.float32)
+    np.savez(
+        tmp_path / "hopper.npz", states=np.sin(phase + np.linspace(0, 5, 200, dtype=np.float32)[:, None])
+    )
+    _, kept = run_quickly("hopper", tmp_path / "hopper.json", "--data", str(tmp_path / "hopper.npz"))
+    assert [run["question"] for run in kept["runs"]] == ["extrapolation", "interpolation"]
+    for run in kept["runs"]:
+        assert {"last value", "Gaussian process", "ridge", "latent ODE"} <= set(run["rows"])
+        assert np.isfinite(run["rows"]["latent ODE"]["mse 10 %"])
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments"),
+    [
+        ("hopper", ["--data", "nowhere.npz"]),
+        ("physionet", ["--data", "nowhere"]),
+        ("mortality", ["--data", "nowhere"]),
+    ],
+)
+@pytest.mark.slow
+def test_without_data_a_benchmark_says_so_and_ends(tmp_path, module, arguments):
+    said, kept = run_quickly(module, tmp_path / "none.json", *arguments)
+    assert said.startswith("skipped: ")
+    assert kept is None
+
+
+needs_physionet = pytest.mark.skipif(data_folder() is None, reason="the PhysioNet 2012 data are not there")
+
+
+@pytest.mark.slow
+@needs_physionet
+def test_the_last_value_of_intensive_care_is_what_was_measured():
+    # Measured independently: 6.76/3.80, 6.91/3.94 and 6.42/3.73 on splits 42, 0 and 1.
+    stays = load(data_folder())
+    for seed, (mse, mae) in {42: (6.76, 3.80), 0: (6.91, 3.94), 1: (6.42, 3.73)}.items():
+        task = split(stays, seed)
+        truth = task.test.truth[stays.channels].to_numpy(dtype=float)
+        found = scores(truth, last_value(task.train, task.test)["predicted"], task.span)
+        assert found["mse"] == pytest.approx(mse, abs=0.02)
+        assert found["mae"] == pytest.approx(mae, abs=0.02)
+
+
+@pytest.mark.slow
+@needs_physionet
+@pytest.mark.parametrize("module", ["physionet", "mortality"])
+def test_intensive_care_is_scored_beside_its_rivals(tmp_path, module):
+    table, kept = run_quickly(module, tmp_path / "care.json", "--validation")
+    assert kept["about"]["scored_on"] == "validation"
+    (run,) = kept["runs"]
+    assert all(np.isfinite(list(scored.values())).all() for scored in run["rows"].values())
+    assert all(row in table for row in run["rows"])
+
+
+@pytest.mark.slow
+def test_ablations_change_one_setting_at_a_time(tmp_path):
+    _, kept = run_quickly("ablations", tmp_path / "ablations.json", "--problems", "spirals")
+    assert kept["about"]["scored_on"] == "validation"
+    assert {run["variant"] for run in kept["runs"]} == {"as used", "residual=None"}

@@ -43,6 +43,7 @@ def test_all_layouts_give_the_same_answers(frame):
     pd.testing.assert_frame_equal(by_columns.set_index(["patient", "hours"]), by_index)
 
 
+@pytest.mark.filterwarnings("ignore:.*too little to learn:UserWarning")
 def test_one_series_with_the_index_as_clock(frame):
     single = frame[frame.patient == "p0"].set_index("hours")[CHANNELS]
     model = LatentODE(max_iter=5, random_state=0).fit(single)
@@ -53,6 +54,7 @@ def test_one_series_with_the_index_as_clock(frame):
     assert model.sample(single, [1.0, 2.0], n_samples=3).index.names == ["sample", "hours"]
 
 
+@pytest.mark.filterwarnings("ignore:.*too little to learn:UserWarning")
 def test_an_array_comes_back_as_an_array():
     array = np.sin(np.arange(40.0)).reshape(20, 2)
     model = LatentODE(max_iter=5, random_state=0).fit(array)
@@ -242,6 +244,25 @@ def test_sample_prior_gives_new_series(fitted):
     assert len(fitted.sample_prior(2)) == 100
 
 
+def test_latent_is_the_orbit_through_the_posterior_mean(frame):
+    model = quick(dtype="float64").fit(frame)
+    first = frame.sort_values("hours").dropna(subset=CHANNELS, how="all").groupby("patient").head(1)
+    at_origin = model.latent(frame, times=first[["patient", "hours"]]).set_index("patient")
+    encoded = model.encode(frame)
+    states = [name for name in encoded if not name.endswith("_std")]
+    np.testing.assert_allclose(at_origin.loc[encoded.index].filter(like="z_"), encoded[states], atol=1e-12)
+    assert model.latent(frame).index.equals(frame.index)
+
+    # Along it dz/dt is the field: central differences, whose error is of second order in the step.
+    step = 1e-3
+    around = model.latent(frame, times=[5.0 - step, 5.0, 5.0 + step])
+    before, now, after = (around.filter(like="z_").iloc[place::3].to_numpy() for place in range(3))
+    np.testing.assert_allclose((after - before) / (2 * step), model.velocity(now), rtol=1e-3, atol=1e-4)
+    of_frame = model.velocity(around)
+    np.testing.assert_allclose(of_frame.iloc[1::3], model.velocity(now), rtol=1e-9)  # shapes differ: rounding
+    assert of_frame.index.equals(around.index)
+
+
 def test_score_samples_says_which_value_is_surprising(fitted, frame):
     alone = frame[frame.patient == "p0"].reset_index(drop=True)
     spoilt = alone.copy()
@@ -337,6 +358,7 @@ def test_every_setting_fits_and_answers(frame, settings):
     assert np.isfinite(model.score(frame))
 
 
+@pytest.mark.filterwarnings("ignore:.*too little to learn:UserWarning")
 def test_observations_in_one_series_only(frame):
     only = frame.copy()
     only.loc[only.patient != "p0", CHANNELS] = np.nan
@@ -391,6 +413,7 @@ def test_numpys_timedeltas_are_horizons(frame):
     pd.testing.assert_frame_equal(model.forecast(zoned, np.timedelta64(2, "h")), model.forecast(zoned, "2h"))
 
 
+@pytest.mark.filterwarnings("ignore:.*too little to learn:UserWarning")
 def test_a_series_of_pandas_is_imputed_as_one():
     x = pd.Series(np.sin(np.arange(40.0)), name="x").where(np.arange(40) % 7 > 0)
     filled = LatentODE(max_iter=3, random_state=0).fit(x).impute(x)
@@ -398,6 +421,7 @@ def test_a_series_of_pandas_is_imputed_as_one():
     assert filled.notna().all()
 
 
+@pytest.mark.filterwarnings("ignore:.*too little to learn:UserWarning")
 def test_few_and_tiny_series_fit():
     few = make_frame(3)
     assert np.isfinite(quick().fit(few).score(few))
@@ -419,6 +443,7 @@ def test_a_million_spreads_of_outliers_do_not_wreck_a_fit(frame):
     )
     wild = wild.reset_index(drop=True)
     wild.loc[17, "hr"] = 1e7
-    model = quick(max_iter=30).fit(wild)
+    with pytest.warns(UserWarning, match="1 of column 'hr'"):
+        model = quick(max_iter=30).fit(wild)
     found = model.predict(frame)
     assert ((found.hr > 0) & (found.hr < 200)).all()

@@ -1,10 +1,13 @@
 """Answers in chunks and windows are the answers of the whole."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import torch
 
 from latentode import LatentODE, SeriesCollection, inference
+from latentode.frames import ask_rows
 from latentode.inference import MAX_ROWS, Queries
 from latentode.sampling import named_generator, normal_draws
 
@@ -76,3 +79,21 @@ def test_chunks_of_any_size_give_the_same_answers(fitted, frame, monkeypatch):
     pd.testing.assert_frame_equal(fitted.predict(frame, level=80), whole, rtol=1e-4, atol=1e-3)
     monkeypatch.setattr(inference, "MAX_QUERIES", 3)
     pd.testing.assert_frame_equal(fitted.predict(frame, level=80), whole, rtol=1e-4, atol=1e-3)
+
+
+def test_quantiles_are_found_where_they_are_wanted(fitted, frame):
+    table = fitted._read(frame)
+    everywhere = ask_rows(table)
+    wanted = np.random.default_rng(0).random(table.values.shape) < 0.3
+    found, expected = (
+        fitted._predict(table, questions, [50, 90], None, "mean")
+        for questions in (replace(everywhere, wanted=wanted), everywhere)
+    )
+    for channel, name in enumerate(fitted.value_cols_):
+        np.testing.assert_array_equal(found[name], expected[name])
+        for bound in ("lo-50", "hi-50", "lo-90", "hi-90"):
+            column = found[f"{name}-{bound}"]
+            assert np.isnan(column[~wanted[:, channel]]).all()
+            np.testing.assert_allclose(
+                column[wanted[:, channel]], expected[f"{name}-{bound}"][wanted[:, channel]], rtol=1e-5
+            )

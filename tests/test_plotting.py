@@ -426,6 +426,8 @@ class Trained:
                 "elbo": -1 / iteration,
                 "validation": validation,
                 "kl": np.linspace(1, 5, n),
+                "solver_error": np.geomspace(1e-3, 1e-4, n),
+                "knot_spacing": np.where(np.arange(n) < n // 2, 1 / 16, 1 / 32),
             }
         )
 
@@ -450,6 +452,17 @@ def test_a_bad_start_does_not_flatten_the_history():
     low, high = likelihoods.get_ylim()
     assert -10 < low < -2
     assert high > -1 / 400
+
+
+def test_history_shows_the_solvers_error_and_its_knots():
+    model = Trained([-1.0, -0.5, -0.4, -0.3])
+    _, _, solver = plot_history(model, solver=True)
+    np.testing.assert_array_equal(solver.lines[0].get_ydata(), model.history_["solver_error"])
+    assert [text.get_text() for text in solver.texts] == ["16 knots", "32"]
+    assert [drawn.get_xdata()[0] for drawn in solver.lines[1:]] == [30]  # where they changed
+    _, two = plt.subplots(2)
+    with pytest.raises(ValueError, match="ax holds 2 Axes; the history needs three"):
+        plot_history(model, solver=True, ax=two)
 
 
 def test_history_is_drawn_in_given_axes():

@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from examples.storm_task import RIVALS, error_table, forecast_origins, split_by_season
 from examples.storm_tracks import forecast, make_model
 from latentode import LatentODE
 from latentode.datasets import load_storms, make_oscillator
+from latentode.demo.storm_task import RIVALS, error_table, forecast_origins, split_by_season
 
 pytestmark = pytest.mark.slow
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from latentode import SeriesBatch, SeriesCollection
-from latentode.cuts import fold_contexts, random_contexts, split_contexts
+from latentode.cuts import LATE_START, fold_contexts, random_contexts, random_starts, split_contexts
 
 
 def ragged(lengths=(5, 1, 0, 9), n_channels=3, seed=0):
@@ -104,3 +104,20 @@ def test_cuts_depend_on_the_series_alone():
     together = split_contexts(ragged().batch([0, 3]), "both")[1][0, :5]
     alone = split_contexts(ragged().batch([0]), "both")[1][0]
     assert torch.equal(together, alone)
+
+
+def test_random_starts_drop_the_beginning_of_most_series_and_nothing_else():
+    n_series, n_rows = 4000, 10
+    mask = torch.rand(n_series, n_rows, 1, generator=torch.Generator().manual_seed(1)) < 0.8
+    mask[:, 0] = True
+    times = torch.arange(n_rows, dtype=torch.float32).expand(n_series, -1)
+    batch = SeriesBatch(times, mask.float(), mask).compact()
+    keep = random_starts(batch, torch.Generator().manual_seed(0))
+    observed = batch.observed_rows
+    kept = (keep & observed).sum(1)
+    assert (kept >= 1).all()
+    # What is kept is the end: once on, never off again.
+    assert (keep[:, 1:] | ~keep[:, :-1]).all()
+    share = (kept < observed.sum(1)).float().mean()
+    assert 0.5 < share < LATE_START  # some of the late ones begin at the first row all the same
+    assert torch.equal(keep, random_starts(batch, torch.Generator().manual_seed(0)))

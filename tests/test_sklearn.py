@@ -38,6 +38,7 @@ def close(one, other):
     pd.testing.assert_frame_equal(one, other, check_exact=False, rtol=1e-4, atol=1e-3)
 
 
+@pytest.mark.filterwarnings("ignore:.*too little to learn:UserWarning")
 @parametrize_with_checks(
     [LatentODE(max_iter=5, residual="ou", random_state=0, **TINY)],
     expected_failed_checks=lambda _: EXPECTED_FAILURES,

@@ -2,8 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from examples import storm_task
 from latentode.datasets import load_storms
+from latentode.demo import storm_task
 
 
 def storm(name="Ada 2000", start="2000-08-01", hours=range(0, 97, 6), **channels):

@@ -52,7 +52,7 @@ def as_index(column: Any) -> pd.Index:
     if dtype == np.float16:
         column = column.astype(np.float32)
     # Left to itself pandas 2 looks into objects for another dtype, and warns that pandas 3 won't.
-    return pd.Index(column, dtype=object) if dtype == object else pd.Index(column)
+    return pd.Index(column, dtype=object if pd.api.types.is_object_dtype(dtype) else None)
 
 
 def parse_times(times: Any, what: str, *, like: Instants | None = None, zone: Any = None) -> pd.Index:

@@ -31,10 +31,16 @@ def float_dtype(dtype: Any) -> Any:
 
 def _columns(columns: Mapping[Any, np.ndarray], dtypes: Mapping[Any, Any], index: pd.Index) -> pd.DataFrame:
     series = {
-        name: pd.Series(values, index=index).astype(dtypes.get(name, np.dtype("float64")))
+        name: _column(values, dtypes.get(name, np.dtype("float64")), index)
         for name, values in columns.items()
     }
     return pd.DataFrame(series, index=index)
+
+
+def _column(values: np.ndarray, dtype: Any, index: pd.Index) -> pd.Series:
+    if getattr(dtype, "itemsize", 8) == 4:  # a band may reach beyond the largest single precision number
+        values = values.clip(-np.finfo(np.float32).max, np.finfo(np.float32).max)
+    return pd.Series(values, index=index).astype(dtype)
 
 
 def answer_rows(
@@ -79,6 +85,10 @@ def answer(
         index = pd.Index(levels[0][1], name=levels[0][0])
     else:
         index = pd.MultiIndex.from_arrays([v for _, v in levels], names=[name for name, _ in levels])
-    key_columns = {name: pd.Series(values, index=index) for name, values, is_level in keys if not is_level}
+    key_columns = {
+        name: pd.Series(values, index=index, dtype=values.dtype)
+        for name, values, is_level in keys
+        if not is_level
+    }
     values = _columns(columns, dtypes, index)
     return pd.concat([pd.DataFrame(key_columns, index=index), values], axis=1) if key_columns else values

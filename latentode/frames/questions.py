@@ -22,7 +22,8 @@ class Questions:
 
     Shapes:
         codes (Q,), each one's series in the table; instants (Q,); times (Q,), as the user has them;
-        ids (Q,), None for a frame that is a single series; frame, the one of Q rows they were asked by.
+        ids (Q,), None for a frame that is a single series; frame, the one of Q rows they were asked by;
+        wanted (Q, D), where bands are asked for, None for everywhere.
     """
 
     ids: pd.Index | None
@@ -30,6 +31,7 @@ class Questions:
     codes: np.ndarray
     instants: Instants
     frame: pd.DataFrame | None = None
+    wanted: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.codes)

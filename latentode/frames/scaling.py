@@ -12,8 +12,9 @@ from latentode.series import SeriesCollection
 __all__ = ["Scaling"]
 
 # Values farther than one such range beyond the central 99 % count as outliers when location and
-# scale are learned, so that a few of any size don't squeeze all the others together.
-CENTRAL = (0.005, 0.995)
+# scale are learned, so that a few of any size don't squeeze all the others together. Of fewer than
+# two hundred values the central ones are all but the largest and the smallest.
+OUTSIDE = 0.005
 
 # Scaled values are cut here, where a float32 can still square them.
 LARGEST = 1e15
@@ -56,8 +57,10 @@ class Scaling:
         )
 
     def unscale(self, values: torch.Tensor) -> np.ndarray:
-        """Scaled values (..., D) in the data's units."""
-        return values.double().cpu().numpy() * self.spread + self.center
+        """Scaled values (..., D) in the data's units, none beyond the largest number there is."""
+        with np.errstate(over="ignore"):
+            found = values.double().cpu().numpy() * self.spread + self.center
+        return found.clip(-np.finfo(np.float64).max, np.finfo(np.float64).max)
 
 
 def _location_and_scale(column: np.ndarray) -> tuple[float, float]:
@@ -65,7 +68,8 @@ def _location_and_scale(column: np.ndarray) -> tuple[float, float]:
     # Squares of very large or very small numbers leave float64's range; units of the largest don't.
     unit = float(np.abs(observed).max()) or 1.0
     observed = observed / unit
-    low, high = np.quantile(observed, CENTRAL)
+    outside = min(0.25, max(OUTSIDE, 1 / max(1, len(observed) - 1)))
+    low, high = np.quantile(observed, (outside, 1 - outside))
     margin = high - low
     if margin > 0:
         observed = observed.clip(low - margin, high + margin)

@@ -10,7 +10,9 @@ import numpy as np
 import pandas as pd
 import torch
 
+from latentode.frames.arrays import as_array
 from latentode.frames.clock import Instants, as_index, read_times
+from latentode.frames.hints import likely_id, role_hint
 from latentode.frames.libraries import to_pandas
 from latentode.series import SeriesCollection
 
@@ -158,10 +160,7 @@ def read_frame(
     frame, from_array = _as_frame(data)
     roles = _find_roles(frame, id_col, time_col, value_cols, from_array=from_array)
     ids, codes, times = read_keys(frame, roles, like=like)
-    values = np.column_stack([_read_values(frame[column], column) for column in roles.value_cols]).reshape(
-        len(frame), len(roles.value_cols)
-    )
-    table = SeriesTable(frame, roles, ids, codes, times, values)
+    table = SeriesTable(frame, roles, ids, codes, times, _read_channels(frame, roles))
     _check_finite(table)
     _check_duplicates(table)
     return table
@@ -182,7 +181,7 @@ def read_keys(
                 f"row {row} has no series id (in {_name(roles.id_name, 'the index')}); "
                 "every row must say which series it belongs to"
             )
-        ids = pd.Index(ids)
+        ids = as_index(ids)
     what = roles.describe_time()
     times = read_times(roles.time_of(frame), what, like=like)
     bad = ~(np.isfinite(times.whole) & np.isfinite(times.part))
@@ -202,13 +201,8 @@ def _as_frame(data: Any) -> tuple[pd.DataFrame, bool]:
         frame, from_array = data, False
     elif isinstance(data, pd.Series):
         frame, from_array = data.to_frame("value" if data.name is None else data.name), False
-    elif hasattr(data, "toarray"):
-        raise TypeError(
-            "sparse data can't be read, as 0 and 'not observed' are one in them; make an array of them with "
-            ".toarray(), with NaN where nothing was observed"
-        )
-    elif isinstance(data, list) or hasattr(data, "__array__"):
-        frame, from_array = pd.DataFrame(_as_array(data)), True
+    elif isinstance(data, list) or hasattr(data, "__array__") or hasattr(data, "toarray"):
+        frame, from_array = pd.DataFrame(as_array(data)), True
     else:
         raise TypeError(f"expected a pandas DataFrame, one of polars or an array; got {type(data).__name__}")
     if not frame.columns.is_unique:
@@ -217,27 +211,6 @@ def _as_frame(data: Any) -> tuple[pd.DataFrame, bool]:
     if len(frame) == 0:
         raise ValueError("the frame is empty: it has no rows")
     return frame, from_array
-
-
-def _as_array(data: Any) -> np.ndarray:
-    """Two dimensions of numbers; the messages hold the words that scikit-learn's checks look for."""
-    try:
-        array = np.asarray(data)
-    except (ValueError, TypeError, RuntimeError) as failure:
-        raise ValueError(f"the data don't make a table of a row for each time: {failure}") from failure
-    if array.ndim != 2:
-        raise ValueError(
-            f"an array must have two dimensions, a row for each time and a column for each channel; "
-            f"got {array.ndim}. Reshape your data: x.reshape(-1, 1) makes one channel of a 1-D array"
-        )
-    if array.shape[1] == 0:
-        raise ValueError(f"found 0 feature(s) (shape={array.shape}) while a minimum of 1 is required.")
-    if array.dtype == object:
-        try:
-            return array.astype(np.float64)
-        except (TypeError, ValueError) as failure:
-            raise type(failure)(f"the array holds more than numbers: {failure}") from failure
-    return array
 
 
 def _find_roles(
@@ -305,6 +278,18 @@ def _find_roles(
     return Roles(id_name, time_name, tuple(chosen), id_level, time_level, from_array)
 
 
+def _read_channels(frame: pd.DataFrame, roles: Roles) -> np.ndarray:
+    """The channels side by side: (R, D)."""
+    columns = []
+    for name in roles.value_cols:
+        try:
+            columns.append(_read_values(frame[name], name))
+        except TypeError as failure:
+            hint = role_hint(frame[name], single=roles.is_single, by_index=roles.time_level is not None)
+            raise TypeError(f"{failure}{hint}") from None
+    return np.column_stack(columns).reshape(len(frame), len(columns))
+
+
 def _read_values(column: pd.Series, name: Hashable) -> np.ndarray:
     dtype = column.dtype
     if pd.api.types.is_complex_dtype(dtype):
@@ -361,6 +346,13 @@ def _check_duplicates(table: SeriesTable) -> None:
     group, column = (int(i[0]) for i in np.nonzero(conflict))
     row = int(order[starts[group]])
     keys = table.roles
+    forgotten = likely_id(table.frame, keys.key_columns, table.times) if keys.is_single else None
+    if forgotten is not None:
+        raise ValueError(
+            f"{_where(table, row)} has two rows with different {keys.value_cols[column]!r} values, and column "
+            f"{forgotten!r} tells such rows apart: does it say which series a row belongs to? Then name it with "
+            f"id_col={forgotten!r}"
+        )
     remedy = f"df.groupby({_key_names(keys)}).mean()"
     raise ValueError(
         f"{_where(table, row)} has two rows with different {keys.value_cols[column]!r} values; times must "

@@ -12,32 +12,36 @@ from latentode.plotting.palette import TRUTH, ink, model_colour
 __all__ = ["plot_history"]
 
 
-def plot_history(model: Any, *, ax: Any = None) -> np.ndarray:
-    """Draws the training curves of `model.history_`: ELBO and validation score, and the KL term.
+def plot_history(model: Any, *, solver: bool = False, ax: Any = None) -> np.ndarray:
+    """Draws the training curves of `model.history_`: ELBO and validation score, the KL term, and the solver.
 
     The ring marks the best validation score, whose weights the model has kept. Where the first checks
     are far worse than all others, the lower limit leaves them out.
 
     Args:
         model: a fitted `LatentODE`.
-        ax: two Axes, or None for a new figure.
+        solver: adds a third panel: the relative error of the trajectories, and the knots that it took.
+        ax: two Axes (three with the solver), or None for a new figure.
 
     Returns:
-        Two Axes: nats per observed value, KL in nats per series.
+        The Axes: nats per observed value, KL in nats per series, and with `solver` the solver's error.
 
     Raises:
-        ValueError: for a model that is not fitted, or where `ax` holds another number than two.
+        ValueError: for a model that is not fitted, or where `ax` holds another number of Axes.
     """
     history = getattr(model, "history_", None)
     if history is None:
         raise ValueError("the model is not fitted yet; call fit first")
     if ax is None:
-        _, panels = plt.subplots(1, 2, figsize=(7.2, 2.9), layout="constrained", width_ratios=(3, 2))
+        ratios = (3, 2, 2)[: 2 + solver]
+        size = (1.44 * sum(ratios), 2.9)
+        _, panels = plt.subplots(1, len(ratios), figsize=size, layout="constrained", width_ratios=ratios)
     else:
         panels = np.asarray(ax, dtype=object).ravel()
-        if panels.size != 2:
-            raise ValueError(f"ax holds {panels.size} Axes; the history needs two: likelihoods, and KL")
-    likelihoods, divergence = panels
+        if panels.size != 2 + solver:
+            needed = "three: likelihoods, KL, and the solver" if solver else "two: likelihoods, and KL"
+            raise ValueError(f"ax holds {panels.size} Axes; the history needs {needed}")
+    likelihoods, divergence = panels[:2]
 
     iteration = history["iteration"].to_numpy()
     elbo, validation = (history[name].to_numpy(dtype=np.float64) for name in ("elbo", "validation"))
@@ -63,7 +67,33 @@ def plot_history(model: Any, *, ax: Any = None) -> np.ndarray:
 
     divergence.plot(iteration, history["kl"].to_numpy(), marker=marks, color=model_colour())
     divergence.set(xlabel="iteration", ylabel="KL, nats per series")
+    if solver:
+        _draw_solver(panels[2], history)
     return panels
+
+
+def _draw_solver(ax: Any, history: Any) -> None:
+    """The error at each check, and where the knots' spacing changed, how many a unit of model time has."""
+    iteration = history["iteration"].to_numpy()
+    error = history["solver_error"].to_numpy(dtype=np.float64)
+    knots = 1 / history["knot_spacing"].to_numpy(dtype=np.float64)
+    ax.plot(iteration, error, marker="." if len(history) == 1 else "", color=model_colour())
+    if np.isfinite(error).any():
+        ax.set_yscale("log")
+    changes = [0, *(np.flatnonzero(np.diff(knots)) + 1)]
+    for number, place in enumerate(changes):
+        if number:
+            ax.axvline(iteration[place], color=ink(), lw=0.6, alpha=0.5)
+        ax.annotate(
+            f"{knots[place]:g} knots" if not number else f"{knots[place]:g}",
+            (iteration[place], 1.0),
+            xycoords=("data", "axes fraction"),
+            xytext=(2, -10),
+            textcoords="offset points",
+            fontsize="x-small",
+        )
+    ax.set(xlabel="iteration", ylabel="relative solver error")
+    ax.margins(y=0.2)
 
 
 def _leave_out_the_start(ax: Any, values: np.ndarray) -> None:

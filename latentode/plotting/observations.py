@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from latentode.frames import read_frame
+from latentode.frames import read_frame, to_pandas
 from latentode.plotting.palette import TRUTH, ink
 from latentode.plotting.panels import Panels, choose, marker_size
 from latentode.plotting.time_axis import TimeAxis, clock_of
@@ -49,6 +49,7 @@ def plot_observations(
         >>> plot_observations(observed, id_col="series", time_col="time").shape
         (2, 2)
     """
+    df = to_pandas(df)
     table = read_frame(df, id_col=id_col, time_col=time_col, value_cols=value_cols)
     if table.roles.is_single and series is not None:
         raise ValueError(f"the data are a single series without an id; leave out series={series!r}")

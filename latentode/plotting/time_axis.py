@@ -13,7 +13,7 @@ from matplotlib import dates
 from latentode.frames import SeriesTable
 from latentode.frames.clock import parse_times
 
-__all__ = ["TimeAxis", "clock_of"]
+__all__ = ["TimeAxis", "clock_of", "unit_of"]
 
 # A timedelta axis counts in the largest of these of which it shows at least three.
 _UNITS = {"days": 86400.0, "hours": 3600.0, "minutes": 60.0, "seconds": 1.0}
@@ -27,6 +27,13 @@ def clock_of(table: SeriesTable) -> pd.Index:
     if table.times.kind == "datetime":
         return pd.DatetimeIndex(clock)
     return pd.Index(clock.to_numpy(dtype=np.float64 if table.times.kind == "number" else None))
+
+
+def unit_of(reach_seconds: float) -> tuple[str, float]:
+    """The largest unit of which a length of time holds three at least, and its seconds."""
+    return next(
+        ((name, size) for name, size in _UNITS.items() if reach_seconds >= 3 * size), ("seconds", 1.0)
+    )
 
 
 @dataclass(frozen=True)
@@ -44,7 +51,7 @@ class TimeAxis:
         unit = "seconds"
         if table.times.kind == "timedelta":
             reach = float(np.abs(clock / pd.Timedelta(1, "s")).max())
-            unit = next((name for name, seconds in _UNITS.items() if reach >= 3 * seconds), "seconds")
+            unit = unit_of(reach)[0]
         return cls(table.times.kind, getattr(clock, "tz", None), unit)
 
     def place(self, times: pd.Index) -> np.ndarray:

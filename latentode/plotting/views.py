@@ -13,7 +13,7 @@ from latentode.frames import SeriesTable
 from latentode.frames.clock import duration, parse_times
 from latentode.plotting.time_axis import clock_of
 
-__all__ = ["View", "look"]
+__all__ = ["View", "elapsed", "look"]
 
 N_GRID = 200
 
@@ -53,7 +53,7 @@ def look(table: SeriesTable, place: int, truth: SeriesTable | None, times: Any, 
         asked = _times_asked(table, place, times)
     else:
         lead = _lead(table, place, horizon)
-        leads = {name: _elapsed(last, known.index) for name, known in withheld.items()}
+        leads = {name: elapsed(last, known.index) for name, known in withheld.items()}
         if horizon is None:
             lead = max([lead, *(gaps.max(initial=0.0) for gaps in leads.values())])
         grid = _steps(first, table.collection().spans.numpy()[place] + lead, N_GRID)
@@ -107,16 +107,16 @@ def _lead(table: SeriesTable, place: int, horizon: Any) -> float:
 
 def _steps(first: pd.Index, length: float, n_steps: int) -> pd.Index:
     """Times from `first` (1,) over `length` clock units: (n_steps,), or (1,) where there is no length."""
-    elapsed = np.linspace(0.0, length, n_steps) if length > 0 else np.zeros(1)
-    start = first.repeat(len(elapsed))
+    leads = np.linspace(0.0, length, n_steps) if length > 0 else np.zeros(1)
+    start = first.repeat(len(leads))
     if pd.api.types.is_numeric_dtype(first.dtype):
-        return start.astype(np.float64) + elapsed
+        return start.astype(np.float64) + leads
     # Microseconds reach far beyond the years that nanoseconds hold; short spans need the latter.
     unit, per_second = ("us", 1e6) if length > 1 or length == 0 else ("ns", 1e9)
-    return start + pd.TimedeltaIndex(np.round(elapsed * per_second).astype(f"timedelta64[{unit}]"))
+    return start + pd.TimedeltaIndex(np.round(leads * per_second).astype(f"timedelta64[{unit}]"))
 
 
-def _elapsed(origin: pd.Index, times: pd.Index) -> np.ndarray:
+def elapsed(origin: pd.Index, times: pd.Index) -> np.ndarray:
     """Clock units from `origin` (1,) to each of the times."""
     gaps = times - origin[0]
     if isinstance(gaps, pd.TimedeltaIndex):

@@ -198,7 +198,8 @@ def _per_entry(
 
 
 def _log(name: str, value: float | Sequence[float], n_channels: int) -> Tensor:
-    given = torch.as_tensor(value, dtype=torch.get_default_dtype())
+    # On the CPU also where modules are made without memory, on the meta device: the numbers are looked at.
+    given = torch.as_tensor(value, dtype=torch.get_default_dtype(), device="cpu")
     if given.ndim > 1 or (given.ndim == 1 and len(given) != n_channels) or not bool((given > 0).all()):
         raise ValueError(
             f"{name} must be positive, one number or one for each of {n_channels} channels, not {value}"

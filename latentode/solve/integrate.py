@@ -3,23 +3,50 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
-from torchdiffeq import odeint, odeint_adjoint
 
 from latentode.nn import MLP
 from latentode.solve.fused import fused_solve
 from latentode.solve.rails import check_field
 from latentode.solve.solver import FUSED_METHODS, Solver
 
-__all__ = ["Field", "integrate", "uses_fused"]
+__all__ = ["Field", "StiffFieldError", "integrate", "naming_stiffness", "uses_fused"]
 
 # Steps between two knots after which a field counts as stiff; a smooth one takes a handful.
 MAX_STEPS = 2000
 
+# The same for LSODA, which says nothing of its steps: evaluations of the field in one solve and its adjoint.
+# A Jacobian takes it as many as there are numbers in the state.
+MAX_EVALUATIONS, MAX_JACOBIANS = 100_000, 1000
+
 Field = Callable[[Tensor, Tensor], Tensor]
+
+
+class StiffFieldError(RuntimeError):
+    """An adaptive method gave up: its step size underflowed, or its states were not finite."""
+
+
+@contextmanager
+def naming_stiffness(solver: Solver) -> Iterator[None]:
+    """Raises torchdiffeq's assertions about a field that is stiff or diverged as `StiffFieldError`.
+
+    The adjoint solves backwards, so that whoever differentiates a solve needs this as well.
+    """
+    try:
+        yield
+    except AssertionError as failure:
+        if not any(reason in str(failure) for reason in ("underflow", "non-finite", "max_num_steps")):
+            raise
+        reason = str(failure).partition(": tensor(")[0]  # of the states only that they are not finite
+        other = "" if solver.method == "scipy_solver" else "use method='scipy_solver' (LSODA), "
+        raise StiffFieldError(
+            f"{solver.method} could not meet rtol, atol = {solver.tolerances}: {reason}. The field is stiff "
+            f"or has diverged; loosen the tolerance, {other}or bound the field."
+        ) from failure
 
 
 def uses_fused(field: Field, solver: Solver) -> bool:
@@ -59,7 +86,7 @@ def integrate(
         z0 (M, L) -> states (n_steps + 1, M, L), slopes (n_steps + 1, M, L).
 
     Raises:
-        RuntimeError: where an adaptive method's step size underflows, as it does on a stiff field.
+        StiffFieldError: a RuntimeError, where an adaptive method's step size underflows, as it does on a stiff field.
         ValueError: for a field that `check_field` refuses.
     Source: Chen et al. 2018, "Neural Ordinary Differential Equations", section 2.
     """
@@ -97,30 +124,44 @@ def integrate(
 
 
 def _solve_with_torchdiffeq(field: Field, z0: Tensor, knots: Tensor, solver: Solver) -> Tensor:
+    # Imported here: it loads half of scipy, which the fused engine has no need of.
+    from torchdiffeq import odeint, odeint_adjoint
+
     settings: dict = {"method": solver.method}
     if solver.method == "scipy_solver":
         settings["options"] = {"solver": "LSODA"}
+        field = _Watched(field, MAX_EVALUATIONS + MAX_JACOBIANS * z0.numel())
     elif solver.is_adaptive:
         settings["options"] = {"max_num_steps": MAX_STEPS}
     if solver.is_adaptive:
         settings["rtol"], settings["atol"] = solver.tolerances
-    try:
-        with warnings.catch_warnings():
-            # LSODA steps back over the last knot by rounding and torchdiffeq says so at every solve.
-            warnings.filterwarnings("ignore", message=".*t is outside of.*")
-            if solver.gradient == "backprop":
-                return odeint(field, z0, knots, **settings)
-            if solver.is_adaptive and solver.method != "scipy_solver":
-                # The seminorm leaves the parameters' quadrature out of the error control (Kidger et
-                # al. 2021, "Hey, that's not an ODE"): fewer steps backwards at the same gradients.
-                settings["adjoint_options"] = {"norm": "seminorm", "max_num_steps": MAX_STEPS}
-            if not isinstance(field, nn.Module):
-                settings["adjoint_params"] = ()
-            return odeint_adjoint(field, z0, knots, **settings)
-    except AssertionError as failure:
-        if not any(reason in str(failure) for reason in ("underflow", "non-finite", "max_num_steps")):
-            raise
-        raise RuntimeError(
-            f"{solver.method} could not meet rtol, atol = {solver.tolerances}: {failure}. The field is stiff "
-            "or has diverged; loosen the tolerance, use method='scipy_solver' (LSODA), or bound the field."
-        ) from failure
+    with naming_stiffness(solver), warnings.catch_warnings():
+        # LSODA steps back over the last knot by rounding and torchdiffeq says so at every solve.
+        warnings.filterwarnings("ignore", message=".*t is outside of.*")
+        if solver.gradient == "backprop":
+            return odeint(field, z0, knots, **settings)
+        if solver.is_adaptive and solver.method != "scipy_solver":
+            # The seminorm leaves the parameters' quadrature out of the error control (Kidger et
+            # al. 2021, "Hey, that's not an ODE"): fewer steps backwards at the same gradients.
+            settings["adjoint_options"] = {"norm": "seminorm", "max_num_steps": MAX_STEPS}
+        if not isinstance(field, nn.Module):
+            settings["adjoint_params"] = ()
+        return odeint_adjoint(field, z0, knots, **settings)
+
+
+class _Watched(nn.Module):
+    """A field for LSODA, which would go on for ever, its steps ever shorter, where the solution diverges."""
+
+    def __init__(self, field: Field, most: int) -> None:
+        super().__init__()
+        self.field = field
+        self.most = most
+        self.n_evaluations = 0
+
+    def forward(self, t: Tensor, z: Tensor) -> Tensor:
+        velocity = self.field(t, z)
+        self.n_evaluations += 1
+        # In the words of torchdiffeq's own assertions.
+        assert bool(torch.isfinite(velocity).all()), "non-finite values in state `y`"
+        assert self.n_evaluations < self.most, f"max_num_steps exceeded ({self.most} evaluations)"
+        return velocity

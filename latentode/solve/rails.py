@@ -7,7 +7,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-__all__ = ["check_field"]
+__all__ = ["NonFiniteFieldError", "check_field"]
+
+
+class NonFiniteFieldError(ValueError):
+    """The field returned NaN or infinity."""
 
 
 def check_field(field: Callable[[Tensor, Tensor], Tensor], z: Tensor, *, adjoint: bool) -> None:
@@ -36,7 +40,7 @@ def check_field(field: Callable[[Tensor, Tensor], Tensor], z: Tensor, *, adjoint
             "dz/dt must have the shape of z"
         )
     if not bool(torch.isfinite(velocity).all()):
-        raise ValueError(
+        raise NonFiniteFieldError(
             "the field returned NaN or infinity at ordinary states; look for a division, logarithm or root "
             "in it, and at its initial weights"
         )

@@ -5,7 +5,7 @@ and 18 h UTC that has at least a day and four rows behind it and whose storm liv
 from the rows of that storm up to then and nothing else. It is scored 6, 12, 24 and 48 h later, wherever the
 storm has a row at exactly that time.
 
-    python -m examples.storm_task        tunes the rivals on validation, then prints their scores on test
+    python -m latentode.demo.storm_task  tunes the rivals on validation, then prints their scores on test
 """
 
 import re
@@ -19,6 +19,24 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
+
+__all__ = [
+    "CHANNELS",
+    "FORECAST",
+    "LEAD_HOURS",
+    "RIVALS",
+    "constant_velocity",
+    "error_table",
+    "errors",
+    "forecast_origins",
+    "gradient_boosting",
+    "great_circle_km",
+    "last_value",
+    "linear_regression",
+    "quadratic_ridge",
+    "relative_error",
+    "split_by_season",
+]
 
 LEAD_HOURS = (6, 12, 24, 48)
 CHANNELS = ["lat", "long", "wind", "pressure"]
@@ -138,7 +156,7 @@ def error_table(
             with np.errstate(invalid="ignore"):  # a draw of none but storms too short for this lead
                 means = (draws @ sums.to_numpy()) / (draws @ counts)[:, None]
             low, high = np.nanquantile(means, edges, axis=0)
-            row = {}
+            row: dict[Any, Any] = {}
             for k, name in enumerate(sums.columns):
                 row |= {name: sums[name].sum() / counts.sum(), f"{name}-lo": low[k], f"{name}-hi": high[k]}
             table[model, lead] = row

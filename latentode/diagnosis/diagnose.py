@@ -1,0 +1,218 @@
+"""Looks at a frame before it is fitted."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from latentode.diagnosis.channels import look_at_channel, look_for_static
+from latentode.diagnosis.clocks import find_id_column, look_at_clock, look_at_ids, say_length, where_in
+from latentode.diagnosis.report import Diagnosis, Finding
+from latentode.frames import SeriesTable, to_pandas
+from latentode.frames.lenient import read_leniently
+from latentode.frames.table import shown
+
+__all__ = ["diagnose"]
+
+# A series of more observations is read through windows of so many; see `LatentODE`.
+LONG = 256
+
+# With fewer series than this rows are withheld for validation in place of series.
+FEW_SERIES = 10
+
+
+def diagnose(
+    df: Any,
+    id_col: Hashable | None = None,
+    time_col: Hashable | None = None,
+    value_cols: Sequence[Hashable] | None = None,
+) -> Diagnosis:
+    """Describes a frame, says what `fit` would refuse and what looks like a mistake, and suggests settings.
+
+    It looks for placeholders such as -999, values and times in other units than the rest, outliers,
+    duplicates, channels that hold nothing to learn, and a forgotten id column. It never raises for what is
+    wrong with the data, and changes nothing.
+
+    Args:
+        df: the data, in any layout that `LatentODE.fit` takes.
+        id_col, time_col, value_cols: as in `LatentODE`.
+
+    Example:
+        >>> from latentode.datasets import load_co2
+        >>> report = diagnose(load_co2(), id_col="station", time_col="time")
+        >>> report.fits, report.suggested["task"]
+        (True, 'interpolate')
+    """
+    df = to_pandas(df)
+    table, refused = read_leniently(df, id_col=id_col, time_col=time_col, value_cols=value_cols)
+    findings = [Finding("refused", "frame", message) for message in refused]
+    if table is None:
+        facts = {"rows": str(len(df))} if hasattr(df, "__len__") else {}
+        return Diagnosis(facts, pd.DataFrame(), pd.DataFrame(), tuple(findings))
+    candidate = find_id_column(table)
+    findings += look_at_ids(table, id_col, candidate)
+    findings += look_at_clock(table)
+    for number, name in enumerate(table.roles.value_cols):
+        values = table.values[:, number]
+        findings += look_at_channel(name, values, partial(where_in, table))
+        if not table.roles.is_single:
+            findings += look_for_static(name, values, table.codes)
+    series = _by_series(table)
+    findings += _look_at_series(table, series)
+    findings.sort(key=lambda finding: ("refused", "suspect", "note").index(finding.severity))
+    suggested, reasons = _suggest(table, findings, candidate, len(refused) > 0)
+    return Diagnosis(_facts(table, series), _by_channel(table), series, tuple(findings), suggested, reasons)
+
+
+def _sorted_times(table: SeriesTable) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Observed rows by series and time, their series, and their time since the series' first one."""
+    rows, group = table.merged_rows()
+    rows = rows[np.unique(group, return_index=True)[1]]
+    codes = table.codes[rows]
+    return rows, codes, table.times[rows].since(table.times[table.first_rows()[codes]])
+
+
+def _by_series(table: SeriesTable) -> pd.DataFrame:
+    _, codes, elapsed = _sorted_times(table)
+    n_series = len(table.ids)
+    span, gap = np.zeros(n_series), np.full(n_series, np.nan)
+    np.maximum.at(span, codes, elapsed)
+    same = codes[1:] == codes[:-1]
+    np.fmax.at(gap, codes[1:][same], np.diff(elapsed)[same])
+    observed = np.zeros(n_series, dtype=np.int64)
+    np.add.at(observed, table.codes, (~np.isnan(table.values)).sum(axis=1))
+    frame = {
+        "rows": np.bincount(codes, minlength=n_series),
+        "observed": observed,
+        "span": span,
+        "largest gap": gap,
+    }
+    return pd.DataFrame(frame, index=table.ids)
+
+
+def _by_channel(table: SeriesTable) -> pd.DataFrame:
+    known = ~np.isnan(table.values)
+    lines = {}
+    for number, name in enumerate(table.roles.value_cols):
+        x = table.values[known[:, number], number]
+        counts = np.bincount(table.codes[known[:, number]], minlength=len(table.ids))
+        quantiles = np.quantile(x, [0.0, 0.5, 1.0]) if len(x) else np.full(3, np.nan)
+        lines[name] = {
+            "observed": len(x),
+            "missing": 1 - len(x) / len(table),
+            "least a series": counts.min(),
+            "median a series": float(np.median(counts)),
+            "most a series": counts.max(),
+            "min": quantiles[0],
+            "median": quantiles[1],
+            "max": quantiles[2],
+        }
+    return pd.DataFrame.from_dict(lines, orient="index")
+
+
+def _facts(table: SeriesTable, series: pd.DataFrame) -> dict[str, str]:
+    kind, clock = table.times.kind, table.roles.time_of(table.frame)
+    zone = getattr(clock, "tz", None)
+    kinds = {"number": "numbers", "timedelta": "lengths of time"}
+    said = kinds.get(kind) or (f"datetimes, {zone}" if zone is not None else "datetimes without a time zone")
+    _, codes, elapsed = _sorted_times(table)
+    gaps = np.diff(elapsed)[codes[1:] == codes[:-1]]
+    facts = {
+        "rows": f"{len(table)}"
+        + ("" if table.observed_rows.all() else f", {(~table.observed_rows).sum()} without a value"),
+        "series": "a single one" if table.roles.is_single else str(len(table.ids)),
+        "times": f"{said}, {clock.min()} to {clock.max()}",
+        "rows a series": _spread(series["rows"].to_numpy(), "{:g}".format),
+        "span": _spread(series["span"].to_numpy(), lambda length: say_length(length, kind)),
+    }
+    if len(gaps):
+        largest = series["largest gap"].to_numpy()
+        place = int(np.nanargmax(largest))
+        whose = "" if table.roles.is_single else f" (series {shown(table.ids[place])})"
+        facts["gap"] = (
+            f"median {say_length(float(np.median(gaps)), kind)}, "
+            f"largest {say_length(float(largest[place]), kind)}{whose}"
+        )
+    return facts
+
+
+def _spread(values: np.ndarray, say: Any) -> str:
+    if len(values) == 1:
+        return str(say(values[0]))
+    low, middle, high = np.quantile(values, [0.0, 0.5, 1.0])
+    return f"{say(low)} to {say(high)}, median {say(middle)}"
+
+
+def _look_at_series(table: SeriesTable, series: pd.DataFrame) -> list[Finding]:
+    found = []
+    n_merged = int(table.observed_rows.sum() - series["rows"].sum())
+    if n_merged:
+        text = f"{n_merged} rows repeat the series and time of another; those that agree are merged"
+        found.append(Finding("note", "duplicates", text))
+    empty = series["rows"].to_numpy() == 0
+    if empty.any():
+        text = (
+            f"{empty.sum()} series have no observed value, {shown(table.ids[int(empty.argmax())])} first; "
+            "training leaves them out"
+        )
+        found.append(Finding("note", "empty series", text))
+    lone = series["rows"].to_numpy() == 1
+    if lone.mean() > 0.2 and len(series) > 1:
+        text = (
+            f"{100 * lone.mean():.0f} % of the series have a single observed row; nothing of how things move "
+            "can be learned from those"
+        )
+        found.append(Finding("note", "single rows", text))
+    if 1 < len(series) < FEW_SERIES or (len(series) == 1 and series["rows"].iloc[0] < 50):
+        text = (
+            f"{len(series)} series with {int(series['rows'].sum())} rows are few: rows are withheld for validation "
+            "instead of series, and the bands of forecasts can be too narrow"
+        )
+        found.append(Finding("note", "few series", text))
+    longest = int(series["rows"].max())
+    if longest > LONG:
+        text = f"series of more than {LONG} rows (the longest has {longest}) are read through overlapping windows"
+        found.append(Finding("note", "long series", text))
+    return found
+
+
+def _suggest(
+    table: SeriesTable, findings: list[Finding], candidate: Hashable | None, dropped: bool
+) -> tuple[dict[str, Any], dict[str, str]]:
+    roles = table.roles
+    suggested: dict[str, Any] = {}
+    reasons: dict[str, str] = {}
+    if candidate is not None:
+        suggested["id_col"] = candidate
+        reasons["id_col"] = "within it times don't repeat"
+    elif roles.id_name is not None and roles.id_level is None:
+        suggested["id_col"] = roles.id_name
+    if roles.time_name is not None and roles.time_level is None:
+        suggested["time_col"] = roles.time_name
+    useless = {one.column for one in findings if one.kind in ("empty", "constant", "static")} | {candidate}
+    useful = [name for name in roles.value_cols if name not in useless]
+    if useful and (len(useful) < len(roles.value_cols) or dropped):
+        suggested["value_cols"] = useful
+        reasons["value_cols"] = "the other columns hold no numbers that change in time"
+    task, why = _task(table)
+    if task is not None:
+        suggested["task"] = task
+        reasons["task"] = why
+    return suggested, reasons
+
+
+def _task(table: SeriesTable) -> tuple[str | None, str]:
+    """What the rows without a value ask for: times between the observations, or beyond them."""
+    asked = np.flatnonzero(~table.observed_rows)
+    if not len(asked):
+        return None, ""
+    ahead = table.times[asked].since(table.times[table.last_rows()[table.codes[asked]]]) > 0
+    if ahead.mean() > 0.9:
+        return "extrapolate", f"{len(asked)} rows without a value ask for times beyond their series"
+    if ahead.mean() < 0.1:
+        return "interpolate", f"{len(asked)} rows without a value ask for times within their series"
+    return "both", f"{len(asked)} rows without a value ask for times within and beyond their series"

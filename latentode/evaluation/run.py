@@ -1,0 +1,250 @@
+"""Asks a model and the baselines the same questions, and scores what they answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from latentode._checks import check_levels, check_number
+from latentode.baselines import (
+    Contexts,
+    Ridge,
+    constant_velocity,
+    last_value,
+    linear,
+    pchip,
+    series_mean,
+    training_mean,
+)
+from latentode.evaluation.bins import LeadBins
+from latentode.evaluation.cuts import MIN_ROWS, Cuts, Observations, cut
+from latentode.evaluation.report import Evaluation, Scope
+from latentode.evaluation.tally import MODEL, Tally
+from latentode.frames import Questions, SeriesTable
+
+__all__ = ["RIVALS", "Settings", "evaluate"]
+
+# The rivals in each task. Linear and cubic interpolation are the last value beyond the last observation.
+RIVALS = {
+    "extrapolate": ("last value", "constant velocity", "series mean", "training mean", "ridge"),
+    "interpolate": ("linear", "pchip", "last value", "series mean", "training mean", "ridge"),
+}
+
+BASELINES: dict[str, Callable[..., np.ndarray]] = {
+    "last value": last_value,
+    "constant velocity": constant_velocity,
+    "linear": linear,
+    "pchip": pchip,
+    "series mean": series_mean,
+    "training mean": training_mean,
+}
+
+# Numbers (rows times channels) that are asked about at once, and that ridge is fitted to.
+CHUNK_NUMBERS = 1_000_000
+RIDGE_NUMBERS = 4_000_000
+
+# From a table of contexts, questions and levels to a column for each channel and each bound of its bands.
+Predict = Callable[[SeriesTable, Questions, list[float]], Mapping[Hashable, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to evaluate; see `LatentODE.evaluate`.
+
+    Raises:
+        ValueError, TypeError: for what can't be used, saying how to mend it.
+    """
+
+    tasks: tuple[str, ...]
+    leads: Any = 4
+    horizon: Any = None
+    n_origins: int = 5
+    hide: float = 0.3
+    level: Any = (50, 80, 90, 95)
+    baselines: Sequence[str] | None = None
+    n_bootstrap: int = 1000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_number("n_origins", self.n_origins, integer=True)
+        check_number("hide", self.hide, below=1.0)
+        check_number("n_bootstrap", self.n_bootstrap, integer=True, zero=True)
+        check_levels(self.level)
+        if isinstance(self.baselines, str):
+            raise TypeError(f"baselines must be a list of names; got the text {self.baselines!r}")
+        known = dict.fromkeys(name for task in self.tasks for name in RIVALS[task])
+        for name in self.baselines or ():
+            if name not in known:
+                raise ValueError(
+                    f"there is no baseline {name!r} for {' and '.join(self.tasks)}; choose among "
+                    f"{', '.join(map(repr, known))}"
+                )
+
+    def rivals(self, task: str, *, trained: bool) -> tuple[str, ...]:
+        """Those of a task, ridge only with training data."""
+        if self.baselines is not None:
+            return tuple(name for name in RIVALS[task] if name in self.baselines)
+        return tuple(name for name in RIVALS[task] if trained or name != "ridge")
+
+
+def evaluate(
+    table: SeriesTable,
+    predict: Predict,
+    settings: Settings,
+    *,
+    training: SeriesTable | None,
+    default: np.ndarray,
+) -> Evaluation:
+    """Evaluates in every task; `default` (D,) is what baselines know of a channel that a context lacks.
+
+    Raises:
+        ValueError: where no series has rows enough, or ridge is asked for without training data.
+    """
+    if training is None and "ridge" in (settings.baselines or ()):
+        raise ValueError(
+            "the baseline 'ridge' is fitted to training data; give them as train=, e.g. the frame of `fit`"
+        )
+    observations = Observations.of(table)
+    known = None if training is None else Observations.of(training)
+    tables, scopes = [], {}
+    for number, task in enumerate(settings.tasks):
+        generator = np.random.default_rng([settings.seed, number])
+        cuts, n_short = _cut(observations, task, settings)
+        if not len(cuts):
+            raise ValueError(
+                f"nothing can be hidden: to {task}, a series needs {MIN_ROWS[task]} observed rows at least, and "
+                f"none of {len(table.ids)} has them"
+            )
+        hidden = ~cuts.shown
+        bins = LeadBins.of(settings.leads, settings.horizon, table.times.kind, cuts.lead[hidden])
+        rivals: dict[str, Callable[..., np.ndarray]] = {}
+        for name in settings.rivals(task, trained=training is not None):
+            if name != "ridge":
+                rivals[name] = BASELINES[name]
+            elif known is not None:
+                rivals[name] = _fit_ridge(known, task, settings, bins, default, generator)
+        levels = check_levels(settings.level)
+        tally = Tally(len(table.ids), bins, table.roles.value_cols, [MODEL, *rivals], levels)
+        for chunk in cuts.chunks(max(1, CHUNK_NUMBERS // table.values.shape[1])):
+            _score(chunk, observations, predict, rivals, default, tally)
+        tables.append(tally.table(task, settings.n_bootstrap, generator))
+        scopes[task] = Scope(len(np.unique(cuts.series)), n_short, len(cuts), MIN_ROWS[task])
+    return Evaluation(pd.concat(tables, ignore_index=True), scopes, tuple(levels))
+
+
+def _cut(observations: Observations, task: str, settings: Settings) -> tuple[Cuts, int]:
+    names = [repr(name) for name in observations.table.ids.tolist()]
+    return cut(observations, task, settings.n_origins, settings.hide, names, settings.seed)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """The contexts of some cuts, and the hidden rows that lie within the bins."""
+
+    contexts: Contexts
+    context_rows: np.ndarray
+    codes: np.ndarray
+    times: np.ndarray
+    rows: np.ndarray
+    lead: np.ndarray
+
+    @classmethod
+    def of(cls, cuts: Cuts, observations: Observations, bins: LeadBins) -> _Asked:
+        code = np.repeat(np.arange(len(cuts)), np.diff(cuts.starts))
+        shown, asked = cuts.shown, ~cuts.shown & (bins.find(cuts.lead) < len(bins))
+        rows = cuts.rows[shown]
+        starts = np.searchsorted(code[shown], np.arange(len(cuts) + 1))
+        contexts = Contexts(observations.times[rows], observations.values[rows], starts)
+        hidden = cuts.rows[asked]
+        return cls(contexts, rows, code[asked], observations.times[hidden], hidden, cuts.lead[asked])
+
+
+def _score(
+    cuts: Cuts,
+    observations: Observations,
+    predict: Predict,
+    rivals: Mapping[str, Callable[..., np.ndarray]],
+    default: np.ndarray,
+    tally: Tally,
+) -> None:
+    asked = _Asked.of(cuts, observations, tally.bins)
+    if not len(asked.rows):
+        return
+    truth = observations.values[asked.rows]
+    found, bands = _ask(asked, observations, predict, tally.levels)
+    predictions = {MODEL: found}
+    for name, rival in rivals.items():
+        predictions[name] = rival(asked.contexts, asked.codes, asked.times, default)
+    tally.add(cuts.series[asked.codes], asked.lead, truth, predictions, bands)
+
+
+def _ask(
+    asked: _Asked, observations: Observations, predict: Predict, levels: Sequence[float]
+) -> tuple[np.ndarray, dict[float, tuple[np.ndarray, np.ndarray]]]:
+    """The model's answers: each context is a series of its own, which holds what is shown and no more."""
+    table, contexts = observations.table, asked.contexts
+    source = observations.source
+    read = SeriesTable(
+        frame=table.frame.iloc[source[asked.context_rows]],
+        roles=table.roles,
+        ids=pd.RangeIndex(len(contexts)),
+        codes=contexts.codes,
+        times=table.times[source[asked.context_rows]],
+        values=contexts.values,
+    )
+    questions = Questions(
+        ids=None,
+        times=table.roles.time_of(table.frame)[source[asked.rows]],
+        codes=asked.codes,
+        instants=table.times[source[asked.rows]],
+        wanted=~np.isnan(observations.values[asked.rows]),
+    )
+    columns = predict(read, questions, list(levels))
+    names = table.roles.value_cols
+    bands = {
+        level: (
+            np.column_stack([columns[f"{name}-lo-{level:g}"] for name in names]),
+            np.column_stack([columns[f"{name}-hi-{level:g}"] for name in names]),
+        )
+        for level in levels
+    }
+    return np.column_stack([columns[name] for name in names]), bands
+
+
+def _fit_ridge(
+    known: Observations,
+    task: str,
+    settings: Settings,
+    bins: LeadBins,
+    default: np.ndarray,
+    generator: np.random.Generator,
+) -> Callable[..., np.ndarray]:
+    """Ridge, fitted to training series that are cut as those evaluated are, at lead times within the bins.
+
+    A random part of the cuts where there are more than RIDGE_NUMBERS numbers in their rows.
+    """
+    cuts, _ = _cut(known, task, settings)
+    if not len(cuts):
+        raise ValueError(
+            f"the baseline 'ridge' can't be fitted: to {task}, a series needs {MIN_ROWS[task]} observed rows at "
+            "least, and none in train has them"
+        )
+    order = generator.permutation(len(cuts))
+    n_rows = np.cumsum(np.diff(cuts.starts)[order])
+    most = RIDGE_NUMBERS // known.values.shape[1]
+    cuts = cuts.take(np.sort(order[: max(1, int(np.searchsorted(n_rows, most, side="right")))]))
+    asked = _Asked.of(cuts, known, bins)
+    ridge = Ridge(forecasts=task == "extrapolate").fit(
+        asked.contexts,
+        asked.codes,
+        asked.times,
+        known.values[asked.rows],
+        series=cuts.series[asked.codes],
+        default=default,
+        generator=generator,
+    )
+    return ridge.predict

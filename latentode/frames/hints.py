@@ -1,0 +1,45 @@
+"""What a column that was left among the values may be instead."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Hashable
+
+import numpy as np
+import pandas as pd
+
+from latentode.frames.clock import Instants, as_index
+
+__all__ = ["likely_id", "role_hint"]
+
+
+def role_hint(column: pd.Series, *, single: bool, by_index: bool) -> str:
+    """The end of a message about a column that holds no numbers: the role it may have been meant for.
+
+    Args:
+        single: no column says which series a row belongs to.
+        by_index: the index is the clock.
+    """
+    if by_index and column.dtype.kind in "mM":
+        return f". If it is the clock, name it with time_col={column.name!r}"
+    texts = pd.api.types.is_string_dtype(column.dtype) or isinstance(column.dtype, pd.CategoricalDtype)
+    if single and texts:
+        return f". If it says which series a row belongs to, name it with id_col={column.name!r}"
+    return ""
+
+
+def likely_id(frame: pd.DataFrame, known: Collection[Hashable], times: Instants) -> Hashable | None:
+    """The column that looks like a forgotten id: no row shares both its value and its time with another.
+
+    Of several the one of fewest distinct values is taken. Floats are measured rather than named.
+    """
+    found: tuple[int, Hashable] | None = None
+    for name in frame.columns:
+        if name in known or pd.api.types.is_float_dtype(frame[name].dtype):
+            continue
+        codes, ids = pd.factorize(as_index(frame[name]))
+        rows = np.column_stack([codes, times.whole, times.part])
+        alone = len(np.unique(rows, axis=0)) == len(rows)
+        repeats = 2 * len(ids) <= len(rows)
+        if alone and repeats and (codes >= 0).all() and (found is None or len(ids) < found[0]):
+            found = len(ids), name
+    return None if found is None else found[1]

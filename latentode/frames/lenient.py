@@ -1,0 +1,117 @@
+"""Reads what can be read of a frame, and collects what `read_frame` would refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from latentode.frames.clock import read_times
+from latentode.frames.table import (
+    Roles,
+    SeriesTable,
+    _as_frame,
+    _check_duplicates,
+    _check_finite,
+    _find_roles,
+    _read_values,
+    read_keys,
+)
+
+__all__ = ["read_leniently"]
+
+
+def read_leniently(
+    data: Any,
+    *,
+    id_col: Hashable | None = None,
+    time_col: Hashable | None = None,
+    value_cols: Sequence[Hashable] | None = None,
+) -> tuple[SeriesTable | None, list[str]]:
+    """The part of a frame that makes sense, and the message of each thing that `read_frame` would raise.
+
+    Columns without numbers and rows without id or time are left out, infinite values are taken as missing,
+    text is read as times where it can be; of contradicting rows all stay.
+
+    Returns:
+        The table, or None where roles, times or values can't be made out at all; and the messages.
+    """
+    refused: list[str] = []
+    try:
+        frame, from_array = _as_frame(data)
+        roles = _find_roles(frame, id_col, time_col, value_cols, from_array=from_array)
+    except (TypeError, ValueError) as failure:
+        return None, [str(failure)]
+    columns = {}
+    for name in roles.value_cols:
+        try:
+            columns[name] = _read_values(frame[name], name)
+        except (TypeError, ValueError) as failure:
+            refused.append(str(failure))
+    if not columns:
+        _keys(frame, roles, refused)
+        return None, refused
+    roles = replace(roles, value_cols=tuple(columns))
+
+    found = _keys(frame, roles, refused)
+    if found is None:
+        return None, refused
+    frame, kept = found
+    ids, codes, times = read_keys(frame, roles)
+    values = np.column_stack(list(columns.values())).reshape(-1, len(columns))[kept]
+    table = SeriesTable(frame, roles, ids, codes, times, values)
+    try:
+        _check_finite(table)
+    except ValueError as failure:
+        refused.append(str(failure))
+        table = replace(table, values=np.where(np.isinf(table.values), np.nan, table.values))
+    try:
+        _check_duplicates(table)
+    except ValueError as failure:
+        refused.append(str(failure))
+    return table, refused
+
+
+def _keys(frame: pd.DataFrame, roles: Roles, refused: list[str]) -> tuple[pd.DataFrame, np.ndarray] | None:
+    """The rows with an id and a time that can be read, and their numbers; None without any."""
+    kept = np.arange(len(frame))
+    try:
+        read_keys(frame, roles)
+    except (TypeError, ValueError) as failure:
+        refused.append(str(failure))
+    else:
+        return frame, kept
+    ids = roles.id_of(frame)
+    if ids is not None:
+        kept = np.flatnonzero(~ids.isna())
+        frame = frame.iloc[kept]
+    try:
+        times = read_times(roles.time_of(frame), roles.describe_time())
+    except TypeError:
+        clock = _from_text(roles.time_of(frame)) if roles.time_level is None else None
+        if clock is None:
+            return None
+        frame = frame.assign(**{str(roles.time_name): clock})
+        times = read_times(roles.time_of(frame), roles.describe_time())
+    good = np.isfinite(times.whole) & np.isfinite(times.part)
+    return (frame[good], kept[good]) if good.any() else None
+
+
+def _from_text(times: pd.Index) -> Any:
+    """Text as numbers or datetimes, missing where it is neither; None where hardly any is."""
+    text = pd.Series(times).astype("string")
+    for read in (
+        lambda: pd.to_numeric(text, errors="coerce").astype("float64"),
+        lambda: pd.to_datetime(text, errors="coerce", format="ISO8601"),
+        lambda: pd.to_datetime(text, errors="coerce", format="ISO8601", utc=True),
+    ):
+        try:
+            found = read()
+        except ValueError:
+            continue
+        if found.notna().sum() > 0.5 * text.notna().sum():
+            return found.to_numpy() if found.dtype.kind == "f" else pd.DatetimeIndex(found)
+    return None

@@ -1,0 +1,42 @@
+"""Wrote the files of this folder, once: a model, the frame it was asked about and what it answered.
+
+    python -m tests.data.make_model
+
+They must be read for ever, so they are not written again when the software changes; a new format gets files of
+its own beside them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from latentode import LatentODE
+from tests.conftest import make_frame
+
+HERE = Path(__file__).parent
+
+
+def ask(model: LatentODE, frame: pd.DataFrame) -> pd.DataFrame:
+    """Every number that a file's weights, residual, scaling and solver have a part in."""
+    return model.predict(frame, times=[-1.0, 2.5, 7.0, 15.0], level=80)
+
+
+if __name__ == "__main__":
+    frame = make_frame(8, seed=3)
+    model = LatentODE(
+        "patient",
+        "hours",
+        residual=["ou", "matern32", "iou"],
+        latent_dim=3,
+        field_units=(8,),
+        encoder_units=8,
+        decoder_units=(8,),
+        max_iter=60,
+        n_samples=16,
+        random_state=0,
+    ).fit(frame)
+    model.save(HERE / "model-1.latentode")
+    frame.to_csv(HERE / "model-1-frame.csv", index=False)
+    ask(model, frame).to_csv(HERE / "model-1-answers.csv", index=False)

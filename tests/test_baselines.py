@@ -1,0 +1,222 @@
+"""The trivial answers against numpy's, pandas' and scipy's, one series at a time."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.interpolate import PchipInterpolator
+from sklearn.linear_model import Ridge as SklearnRidge
+
+from latentode import baselines
+from latentode.baselines import Contexts, Ridge
+from latentode.baselines.ridge import N_FOLDS, PENALTIES, _ridge
+
+DEFAULT = np.array([10.0, 20.0, 30.0])
+
+
+def irregular(n_series=12, seed=0, missing=0.5):
+    """Contexts of 0 to 11 rows with channels missing, the last one always; queries in and around them."""
+    random = np.random.default_rng(seed)
+    series = []
+    for number in range(n_series):
+        values = random.normal(size=(number, 3)).cumsum(axis=0)
+        values[random.random(values.shape) < missing] = np.nan
+        values[:, 2] = np.nan
+        series.append((np.sort(random.uniform(0, 10, number)), values))
+    codes = random.integers(0, n_series, 400)
+    times = random.uniform(-2, 12, 400)
+    seen = [i for i in range(400) if len(series[codes[i]][0])][:50]
+    for i in seen:  # some at the very times of observations
+        times[i] = random.choice(series[codes[i]][0])
+    return series, Contexts.of(series), codes, times
+
+
+def one_by_one(answer, series, codes, times):
+    """answer(times, values, query) for every query and channel with an observation, the default elsewhere."""
+    found = np.tile(DEFAULT, (len(codes), 1))
+    for row, (code, time) in enumerate(zip(codes, times, strict=True)):
+        for channel in range(3):
+            known = ~np.isnan(series[code][1][:, channel])
+            if known.any():
+                found[row, channel] = answer(series[code][0][known], series[code][1][known, channel], time)
+    return found
+
+
+def pchip(known, values, time):
+    if len(known) == 1:
+        return values[0]
+    return float(PchipInterpolator(known, values)(np.clip(time, known[0], known[-1])))
+
+
+def last_value(known, values, time):
+    before = known <= time
+    return values[before][-1] if before.any() else values[0]
+
+
+def constant_velocity(known, values, time):
+    before = known <= time
+    if before.sum() < 2:
+        return last_value(known, values, time)
+    (s, t), (x, y) = known[before][-2:], values[before][-2:]
+    return y + (y - x) / (t - s) * (time - t)
+
+
+@pytest.mark.parametrize("missing", [0.0, 0.5, 0.9])
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("linear", lambda known, values, time: np.interp(time, known, values)),
+        ("pchip", pchip),
+        ("last_value", last_value),
+        ("constant_velocity", constant_velocity),
+        ("series_mean", lambda known, values, time: values.mean()),  # noqa: ARG005
+    ],
+)
+def test_all_at_once_is_one_by_one(name, answer, missing):
+    series, contexts, codes, times = irregular(missing=missing)
+    found = getattr(baselines, name)(contexts, codes, times, DEFAULT)
+    expected = one_by_one(answer, series, codes, times)
+    np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-10)
+
+
+def test_the_training_mean_looks_at_nothing():
+    _, contexts, codes, times = irregular()
+    found = baselines.training_mean(contexts, codes, times, DEFAULT)
+    np.testing.assert_array_equal(found, np.tile(DEFAULT, (len(codes), 1)))
+
+
+@pytest.mark.parametrize("name", ["linear", "pchip", "last_value", "constant_velocity", "series_mean"])
+def test_contexts_without_a_row_are_answered(name):
+    nothing = Contexts(np.zeros(0), np.zeros((0, 3)), np.array([0, 0, 0]))
+    found = getattr(baselines, name)(nothing, np.array([0, 1]), np.array([1.0, 2.0]), DEFAULT)
+    np.testing.assert_array_equal(found, np.tile(DEFAULT, (2, 1)))
+
+
+def test_pchip_of_turning_points_and_steep_ends():
+    times = np.array([0.0, 1.0, 1.5, 4.0, 4.2, 6.0])
+    for values in ([0.0, 5, -3, -3, 8, 8.1], [0.0, 0, 0, 1, 1, 1], [3.0, 1, 2, 1, 2, -9]):
+        asked = np.linspace(-1, 7, 200)
+        contexts = Contexts.of([(times, np.array(values)[:, None])])
+        found = baselines.pchip(contexts, np.zeros(200, dtype=int), asked, np.zeros(1))[:, 0]
+        expected = PchipInterpolator(times, values)(asked.clip(0, 6))
+        np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
+
+
+# ---------------------------------------------------------------- ridge
+
+
+def test_ridge_is_scikit_learns_with_the_penalty_of_least_error():
+    random = np.random.default_rng(0)
+    columns, folds = random.normal(size=(120, 8)), np.arange(120) % N_FOLDS
+    target = columns @ random.normal(size=8) + random.normal(size=120) * 3
+
+    def fit(penalty, rows):
+        model = SklearnRidge(alpha=penalty * len(rows), fit_intercept=False)
+        return model.fit(columns[rows], target[rows])
+
+    errors = []
+    for penalty in PENALTIES:
+        left_out = [np.flatnonzero(folds == fold) for fold in range(N_FOLDS)]
+        parts = [(fit(penalty, np.flatnonzero(folds != fold)), rows) for fold, rows in enumerate(left_out)]
+        errors.append(
+            sum(((model.predict(columns[rows]) - target[rows]) ** 2).sum() for model, rows in parts)
+        )
+    expected = fit(PENALTIES[int(np.argmin(errors))], np.arange(120)).coef_
+    np.testing.assert_allclose(_ridge(columns, target, folds, n_free=0), expected, rtol=1e-7)
+
+
+def two_channels(n_series, seed):
+    """The first channel drifts at the rate that the second shows, which can't be told from its own past."""
+    random = np.random.default_rng(seed)
+    series, codes, times, truth = [], [], [], []
+    for number in range(n_series):
+        known = np.sort(random.uniform(0, 5, 8))
+        rate = random.normal()
+        level = random.normal() + np.zeros(8)
+        series.append((known, np.column_stack([level, np.full(8, rate)])))
+        leads = random.uniform(0.1, 4, 5)
+        codes += [number] * 5
+        times += list(known[-1] + leads)
+        truth += [[level[-1] + rate * lead, rate] for lead in leads]
+    return Contexts.of(series), np.array(codes), np.array(times), np.array(truth)
+
+
+def test_ridge_learns_from_other_channels_and_the_lead_time():
+    contexts, codes, times, truth = two_channels(200, seed=0)
+    fitted = Ridge(forecasts=True).fit(
+        contexts,
+        codes,
+        times,
+        truth,
+        series=codes,
+        default=np.zeros(2),
+        generator=np.random.default_rng(0),
+    )
+    contexts, codes, times, truth = two_channels(50, seed=1)
+    error = fitted.predict(contexts, codes, times, np.zeros(2)) - truth
+    trivial = baselines.last_value(contexts, codes, times, np.zeros(2)) - truth
+    assert np.sqrt((error[:, 0] ** 2).mean()) < 0.02 * np.sqrt((trivial[:, 0] ** 2).mean())
+
+
+def curves(n_series, seed, forecasts):
+    """Straight lines, or parabolas with a point hidden."""
+    random = np.random.default_rng(seed)
+    series, codes, times, truth = [], [], [], []
+    for number in range(n_series):
+        known = np.arange(6.0)
+        level, rate, bend = random.normal(size=3)
+        bend = 0 if forecasts else bend
+
+        def curve(t, level=level, rate=rate, bend=bend):
+            return level + rate * t + bend * t * t
+
+        series.append((known, curve(known)[:, None]))
+        asked = 5 + random.uniform(0.2, 3, 4) if forecasts else np.array([1.5, 2.5, 3.5])
+        codes += [number] * len(asked)
+        times += list(asked)
+        truth += [[value] for value in curve(asked)]
+    return Contexts.of(series), np.array(codes), np.array(times), np.array(truth)
+
+
+@pytest.mark.parametrize("forecasts", [True, False])
+def test_the_trivial_answers_are_among_ridges(forecasts):
+    contexts, codes, times, truth = curves(150, 0, forecasts)
+    ridge = Ridge(forecasts).fit(
+        contexts, codes, times, truth, series=codes, default=np.zeros(1), generator=np.random.default_rng(0)
+    )
+    contexts, codes, times, truth = curves(40, 1, forecasts)
+    error = ridge.predict(contexts, codes, times, np.zeros(1)) - truth
+    base = (baselines.last_value if forecasts else baselines.linear)(
+        contexts, codes, times, np.zeros(1)
+    ) - truth
+    assert np.sqrt((error**2).mean()) < 0.02 * np.sqrt((base**2).mean())
+
+
+def test_ridge_without_anything_to_learn_from_is_its_base():
+    series, contexts, codes, times = irregular()
+    for forecasts, base in ((True, "last_value"), (False, "linear")):
+        later = times + 20 if forecasts else times
+        ridge = Ridge(forecasts).fit(
+            contexts,
+            codes[:10],
+            later[:10],
+            np.full((10, 3), np.nan),
+            series=codes[:10],
+            default=DEFAULT,
+            generator=np.random.default_rng(0),
+        )
+        found = ridge.predict(contexts, codes, later, DEFAULT)
+        np.testing.assert_allclose(found, getattr(baselines, base)(contexts, codes, later, DEFAULT))
+    assert pd.notna(found).all()
+    assert len(series) == len(contexts)
+
+
+def test_ridge_meets_channels_and_contexts_without_values():
+    _, contexts, codes, times = irregular(n_series=40)
+    random = np.random.default_rng(1)
+    truth = np.where(random.random((400, 3)) < 0.3, np.nan, random.normal(size=(400, 3)))
+    for forecasts in (True, False):
+        later = times + 20 if forecasts else times
+        ridge = Ridge(forecasts).fit(
+            contexts, codes, later, truth, series=codes, default=DEFAULT, generator=random
+        )
+        assert np.isfinite(ridge.predict(contexts, codes, later, DEFAULT)).all()

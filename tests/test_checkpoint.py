@@ -1,0 +1,408 @@
+"""A killed fit goes on from its checkpoint to the same bits; Ctrl-C ends one with a model."""
+
+import errno
+import json
+import multiprocessing
+import os
+import resource
+import signal
+import threading
+import time
+from contextlib import contextmanager
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from latentode import LatentODE, TrainingOptions, checkpoint, fitting, train, training
+from latentode.archive import write_archive
+from latentode.checkpoint import Checkpoint
+from latentode.elbo import elbo
+from tests.problems import noisy_waves, small_model
+from tests.test_faults import times_nan, validation
+from tests.unbroken import checkpoint_always, fit_and_answer, make_model, summary
+
+# Torch is imported once and for all of them.
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["tests.unbroken"])
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "fit.checkpoint"
+
+
+@pytest.fixture
+def always(monkeypatch):
+    checkpoint_always(monkeypatch.setattr)
+
+
+class Killed(BaseException):
+    pass
+
+
+@contextmanager
+def killed_at_write(monkeypatch, number, *, amid=False):
+    """Expects to be cut off after the checkpoint's write of that number, or in its middle."""
+    calls = iter(range(1, 10_000))
+    write = Checkpoint.write
+
+    def cut_off(*_):
+        raise Killed
+
+    def killing(self, *state):
+        if next(calls) != number:
+            return write(self, *state)
+        if amid:
+            patched.setattr(os, "replace", cut_off)
+        write(self, *state)
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Checkpoint, "write", killing)
+        with pytest.raises(Killed):
+            yield
+
+
+def start(path, answer, max_iter=60):
+    """The fit in another process, once it has begun; and whether it goes on with an earlier one."""
+    ours, theirs = FORKS.Pipe(duplex=False)
+    process = FORKS.Process(target=fit_and_answer, args=(theirs, str(path), str(answer), max_iter))
+    process.start()
+    theirs.close()
+    goes_on = ours.recv()
+    ours.close()
+    return process, goes_on
+
+
+def survive_kills(path, answer, n_kills, seed):
+    """Kills the fit at random moments until it has been often enough, checking each that ends before.
+
+    Returns:
+        How many fits went on with a killed one.
+    """
+    random = np.random.default_rng(seed)
+    process, _ = start(path, answer)
+    began = time.monotonic()
+    process.join()
+    seconds = time.monotonic() - began
+    expected = json.loads(answer.read_text())
+    n_resumed = 0
+    while True:
+        answer.unlink()
+        answer.touch()
+        process, goes_on = start(path, answer)
+        n_resumed += goes_on
+        process.join(random.uniform(0, 0.7 * seconds) if n_kills else None)
+        if process.is_alive():
+            process.kill()
+            process.join()
+            assert process.exitcode == -signal.SIGKILL
+            n_kills -= 1
+            continue
+        assert process.exitcode == 0
+        assert json.loads(answer.read_text()) == expected
+        assert [file.name for file in path.parent.iterdir()] == [answer.name]
+        if not n_kills:
+            return n_resumed
+
+
+# ---------------------------------------------------------------- kills
+
+
+def test_a_fit_killed_twice_ends_at_the_same_bits(path, tmp_path):
+    assert survive_kills(path, tmp_path / "answer", n_kills=2, seed=1) >= 1
+
+
+@pytest.mark.slow
+def test_a_fit_killed_twenty_times_ends_at_the_same_bits(path, tmp_path):
+    assert survive_kills(path, tmp_path / "answer", n_kills=20, seed=0) >= 10
+
+
+@pytest.mark.parametrize(("number", "amid"), [(1, False), (2, True), (17, True), (39, False), (40, False)])
+@pytest.mark.usefixtures("always")
+def test_a_fit_cut_off_at_a_write_ends_at_the_same_bits(frame, path, monkeypatch, number, amid):
+    expected = summary(make_model(None, 40).fit(frame))
+    with killed_at_write(monkeypatch, number, amid=amid):
+        make_model(path, 40).fit(frame)
+    assert path.exists()
+    assert summary(make_model(path, 40).fit(frame)) == expected
+    assert not path.exists()
+
+
+@pytest.mark.usefixtures("always")
+def test_rollbacks_and_patience_are_kept_through_a_kill(path, monkeypatch):
+    data, options = noisy_waves(), TrainingOptions(max_iter=60, n_checks=30, batch_size=8, patience=3)
+
+    def run(file=None, fault_at=9, stop_at=None):
+        model, generator = small_model(), torch.Generator().manual_seed(0)
+        kept = None if file is None else Checkpoint(file, {})
+        state = {"step": 0 if kept is None or kept.saved is None else kept.saved[0]["iteration"]}
+
+        def spoilt(*arguments, **settings):
+            state["step"] += 1
+            bound = elbo(*arguments, **settings)
+            return times_nan(bound) if state["step"] == fault_at else bound
+
+        def stop(record):
+            if record.iteration == stop_at:
+                raise Killed
+
+        monkeypatch.setattr(training, "elbo", spoilt)
+        history = train(
+            model, data, options, generator, validation=validation(), checkpoint=kept, progress=stop
+        )
+        plain = [{**vars(record), "seconds": 0} for record in history]
+        return {name: tensor.tolist() for name, tensor in model.state_dict().items()}, repr(plain)
+
+    expected = run()
+    assert "'recoveries': 1" in expected[1]
+    for stop_at in (8, 10, 12, 40):
+        with pytest.raises(Killed):
+            run(path, stop_at=stop_at)
+    assert run(path) == expected
+    # What had ended is not gone on with.
+    assert run(path, fault_at=0) == expected
+
+
+@pytest.mark.usefixtures("always")
+def test_a_warm_start_goes_on_too(frame, path, monkeypatch):
+    expected = make_model(None, 20, warm_start=True).fit(frame).fit(frame)
+    model = make_model(path, 20, warm_start=True).fit(frame)
+    with killed_at_write(monkeypatch, 7):
+        model.fit(frame)
+    with pytest.raises(ValueError, match=r"the model to start from was sha256 .* and is a fresh one"):
+        make_model(path, 20, warm_start=True).fit(frame)
+    assert summary(model.fit(frame)) == summary(expected)
+
+
+@pytest.mark.usefixtures("always")
+def test_fitting_again_after_a_fit_that_ended_fits_anew(frame, path):
+    model = make_model(path, 10).fit(frame)
+    first = model.module_
+    assert not path.exists()
+    model.set_params(learning_rate=0.02).fit(frame.iloc[5:])
+    assert model.module_ is not first
+
+
+def test_checkpoints_are_rare_and_cheap(path, monkeypatch):
+    kept = Checkpoint(path, {})
+    now = [100.0]
+    monkeypatch.setattr(checkpoint.time, "monotonic", lambda: now[0])
+    kept._due = 105.0
+    assert not kept.is_due
+
+    def slow(*_, **__):
+        now[0] += 2.0
+
+    monkeypatch.setattr(checkpoint, "write_archive", slow)
+    now[0] = 105.0
+    assert kept.is_due
+    kept.write({}, {})
+    # Two seconds of writing are at most a hundredth of the time until the next.
+    now[0] += 199.0
+    assert not kept.is_due
+    now[0] += 2.0
+    assert kept.is_due
+
+
+# ---------------------------------------------------------------- what is refused
+
+
+@pytest.fixture
+def left(frame, path, monkeypatch):
+    """What a killed fit of the frame left."""
+    checkpoint_always(monkeypatch.setattr)
+    with killed_at_write(monkeypatch, 3):
+        make_model(path, 10).fit(frame)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"max_iter": 11}, "max_iter was 10 and is 11"),
+        (
+            {"kl_weight": 0.2, "task": "extrapolate"},
+            "kl_weight was 0.1 and is 0.2; task was 'both' and is 'extrapolate'",
+        ),
+        ({"random_state": 1}, "random_state was 0 and is 1"),
+        ({"value_cols": ["hr"]}, r"value_cols was \['hr', 'temp', 'flat'\] and is \['hr'\]"),
+    ],
+)
+def test_a_checkpoint_of_other_parameters_is_refused_by_name(frame, left, settings, message):
+    before = left.read_bytes()
+    with pytest.raises(ValueError, match=f"{left.name} is the checkpoint of another fit.*{message}"):
+        make_model(left, 10).set_params(**settings).fit(frame)
+    assert left.read_bytes() == before
+
+
+def test_a_checkpoint_of_other_data_is_refused(frame, left):
+    other = frame.assign(hr=frame.hr.where(frame.index != 7, 81.0))
+    with pytest.raises(ValueError, match=r"the data was 14 series.*\(sha256 .*\) and is 14 series"):
+        make_model(left, 10).fit(other)
+
+
+def test_what_changes_no_weight_may_change(frame, left):
+    expected = summary(make_model(None, 10).fit(frame))
+    parts = [part.sample(frac=1, random_state=0) for _, part in frame.groupby("patient", sort=False)]
+    shuffled = pd.concat(parts)
+    model = make_model(str(left), np.int64(10), n_samples=3, value_cols=np.array(["hr", "temp", "flat"]))
+    assert summary(model.fit(shuffled)) == expected
+
+
+def test_a_damaged_checkpoint_and_other_files_are_named(frame, left):
+    content = left.read_bytes()
+    left.write_bytes(content[: len(content) // 2])
+    with pytest.raises(ValueError, match=r"fit\.checkpoint is damaged.*delete it to fit anew"):
+        make_model(left, 10).fit(frame)
+    left.write_text("my notes")
+    with pytest.raises(ValueError, match=r"fit\.checkpoint is no checkpoint of a fit; name another file"):
+        make_model(left, 10).fit(frame)
+    write_archive(left, "model", 1, {}, {})
+    with pytest.raises(ValueError, match="is no checkpoint of a fit"):
+        make_model(left, 10).fit(frame)
+
+
+def test_a_checkpoint_needs_a_seed(frame, path):
+    for seed in (None, np.random.RandomState(0)):
+        with pytest.raises(ValueError, match="checkpoint needs an int for random_state"):
+            make_model(path, 10).set_params(random_state=seed).fit(frame)
+
+
+def test_a_place_that_can_not_be_written_is_refused_before_training(frame, path, monkeypatch):
+    with pytest.raises(FileNotFoundError, match="nowhere is no folder; make it before the fit"):
+        make_model(path.parent / "nowhere" / "x", 10).fit(frame)
+    with pytest.raises(IsADirectoryError, match="is a folder; name a file in it"):
+        make_model(path.parent, 10).fit(frame)
+    monkeypatch.setattr(os, "access", lambda *_: False)  # permissions bind no superuser
+    with pytest.raises(PermissionError, match=r"fit\.checkpoint: the folder .* can't be written to"):
+        make_model(path, 10).fit(frame)
+
+
+@pytest.mark.usefixtures("always")
+def test_a_full_disk_stops_the_fit_and_leaves_the_last_checkpoint(frame, left):
+    before = left.read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        # The kernel refuses every byte of a file beyond this one.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+        with pytest.raises(
+            OSError, match=r"checkpoint could not be written.*the one before is whole"
+        ) as failure:
+            make_model(left, 10).fit(frame)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+    assert failure.value.errno == errno.EFBIG
+    assert left.read_bytes() == before
+    assert [file.name for file in left.parent.iterdir()] == [left.name]
+    assert summary(make_model(left, 10).fit(frame)) == summary(make_model(None, 10).fit(frame))
+
+
+def test_a_path_is_a_parameter_like_others(frame, path, tmp_path):
+    model = make_model(path, 5).fit(frame)
+    model.save(tmp_path / "m")
+    assert LatentODE.load(tmp_path / "m").checkpoint == str(path)
+    with pytest.raises(TypeError, match="checkpoint"):
+        make_model(True).fit(frame)
+
+
+# ---------------------------------------------------------------- Ctrl-C
+
+
+def interrupt_at(iteration):
+    def progress(record):
+        if record.iteration >= iteration:
+            raise KeyboardInterrupt
+
+    return progress
+
+
+def fit(progress, pairs=None):
+    model = small_model()
+    options = TrainingOptions(max_iter=40, n_checks=20, batch_size=8)
+    generator = torch.Generator().manual_seed(0)
+    return model, train(model, noisy_waves(), options, generator, validation=pairs, progress=progress)
+
+
+def test_an_interrupt_keeps_the_best_weights():
+    pairs = validation()
+    model, history = fit(interrupt_at(12), pairs)
+    assert [record.ended for record in history] == [""] * 5 + ["interrupt"]
+    assert not model.training
+    best = max(record.validation for record in history)
+    assert training._score(model, pairs) == best
+
+
+def test_an_interrupt_without_validation_keeps_the_weights_of_the_last_check():
+    seen = []
+    sound = small_model()
+    options = TrainingOptions(max_iter=40, n_checks=20, batch_size=8)
+    train(
+        sound,
+        noisy_waves(),
+        options,
+        torch.Generator().manual_seed(0),
+        progress=lambda _: seen.append({name: tensor.clone() for name, tensor in sound.state_dict().items()}),
+    )
+    model, _ = fit(interrupt_at(12))
+    assert all(torch.equal(tensor, seen[5][name]) for name, tensor in model.state_dict().items())
+
+
+def test_an_interrupt_works_in_a_thread():
+    found = []
+    thread = threading.Thread(target=lambda: found.append(fit(interrupt_at(6))[1]))
+    thread.start()
+    thread.join()
+    assert found[0][-1].ended == "interrupt"
+
+
+def test_an_interrupt_before_the_first_check_is_raised(frame, monkeypatch):
+    def interrupting(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "elbo", interrupting)
+    model = make_model(None, 20)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(frame)
+    assert not hasattr(model, "module_")
+
+
+@pytest.mark.usefixtures("always")
+def test_a_second_interrupt_is_raised(frame, path, monkeypatch):
+    def interrupting(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Checkpoint, "write", interrupting)  # the first, amid training
+    with monkeypatch.context() as patched:
+        patched.setattr(fitting, "_probe", interrupting)  # the second, after it
+        with pytest.raises(KeyboardInterrupt):
+            make_model(path, 20).fit(frame)
+    with pytest.warns(UserWarning, match="training was interrupted after its check at step 1 of 20"):
+        model = make_model(path, 20).fit(frame)
+    assert model.history_.ended.tolist() == ["interrupt"]
+
+
+def test_a_fit_that_ended_says_why(frame):
+    history = make_model(None, 20).fit(frame).history_
+    assert history.ended.tolist() == [""] * (len(history) - 1) + ["max_iter"]
+
+
+def test_ctrl_c_ends_a_fit_with_a_model(path, tmp_path):
+    process, _ = start(path, tmp_path / "answer", 20_000)
+    while not path.exists():  # its first check
+        time.sleep(0.05)
+        assert process.is_alive()
+    os.kill(process.pid, signal.SIGINT)
+    process.join(100)
+    assert process.exitcode == 0
+    answer = json.loads((tmp_path / "answer").read_text())
+    assert answer["finite"]
+    assert "interrupt" in answer["history"]["ended"].values()
+    (message,) = [text for text in answer["warnings"] if "interrupted" in text]
+    assert "training was interrupted after its check at step" in message
+    assert f"The same call of fit goes on from the checkpoint {path}" in message
+    assert path.exists()

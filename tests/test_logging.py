@@ -1,0 +1,65 @@
+"""What a fit tells: to the logger, silent by default, and to the progress bar, where it is asked for."""
+
+import logging
+from dataclasses import replace
+
+import pytest
+
+from latentode import LatentODE
+from latentode.fitting import _log_end
+from latentode.training import Record
+from tests.conftest import make_frame
+
+
+def quick(**settings):
+    return LatentODE("patient", "hours", random_state=0, **({"max_iter": 3} | settings))
+
+
+def record(iteration, recoveries=0, validation=-1.0, ended=""):
+    done = Record(iteration, -1.0, -1.0, 1.0, validation, 0.01, 1.0, 0.1, 1e-4, recoveries, 2.0)
+    return replace(done, ended=ended)
+
+
+def test_a_fit_is_silent_by_default(capfd):
+    quick(residual=None).fit(make_frame())
+    _log_end([record(10, recoveries=2)], 10)  # a warning too: no handler of last resort prints it
+    captured = capfd.readouterr()
+    assert (captured.out, captured.err) == ("", "")
+
+
+def test_the_logger_tells_what_was_chosen_and_how_it_ended(caplog):
+    with caplog.at_level(logging.INFO, logger="latentode"):
+        model = quick().fit(make_frame())
+    told = [message.getMessage() for message in caplog.records if message.name == "latentode"]
+    assert len(told) == 4
+    assert told[0].startswith("fitting 12 series")
+    assert "channels hr, temp, flat" in told[0]
+    assert told[1] == f"kernels chosen by validation: {', '.join(model.residual_)}"
+    assert "sizes: latent 5," in told[2]
+    assert "at most 3 steps" in told[2]
+    assert told[3].startswith("finished after 3 steps in ")
+
+
+def test_kernels_that_were_given_are_not_said_to_be_chosen(caplog):
+    with caplog.at_level(logging.INFO, logger="latentode"):
+        quick(residual=None).fit(make_frame())
+    assert not [message for message in caplog.messages if "kernels" in message]
+
+
+def test_an_early_stop_and_recoveries_are_told(caplog):
+    with caplog.at_level(logging.INFO, logger="latentode"):
+        _log_end([record(5, validation=-0.5), record(7, recoveries=2, ended="patience")], 10)
+        _log_end([record(10, validation=float("nan"))], 10)
+    assert "stopped early at step 7 of 10" in caplog.messages[0]
+    assert caplog.records[1].levelno == logging.WARNING
+    assert "not finite 2 times" in caplog.messages[1]
+    assert "best validation -0.500 nats" in caplog.messages[2]
+    assert "best validation none" in caplog.messages[3]
+
+
+@pytest.mark.parametrize(("verbose", "shown"), [(0, False), (1, True)])
+def test_the_bar_goes_to_standard_error_where_it_is_asked_for(verbose, shown, capfd):
+    quick(verbose=verbose, residual=None).fit(make_frame())
+    captured = capfd.readouterr()
+    assert captured.out == ""
+    assert ("fitting: 100%" in captured.err) is shown
