@@ -163,8 +163,9 @@ def predict(
         means, std = answer.component_means[:, place], answer.variance[place].sqrt()
         lead, between = elapsed(context, times)
         for number, score in enumerate(standard):
-            z = torch.full_like(std, score)
-            if calibration is not None:
+            if calibration is None:
+                z = torch.full_like(std, score)
+            else:
                 z = calibration.adjusted(score, lead, between)[place]
             found[number, row, channel] = value_at_score(means, std, z).cpu()
     return mean, found

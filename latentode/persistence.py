@@ -24,7 +24,9 @@ __all__ = ["FORMAT_VERSION", "load_fitted", "read_model_file", "save_fitted", "w
 
 FORMAT_VERSION = 1
 _KIND = "model"
-_BANDS = ("ahead", "between")
+
+# Of the calibration's curves.
+_CURVES = ("ahead", "between")
 
 
 def save_fitted(path: str | os.PathLike[str], parameters: Mapping[str, Any], fitted: Fitted) -> None:
@@ -55,7 +57,7 @@ def save_fitted(path: str | os.PathLike[str], parameters: Mapping[str, Any], fit
     tensors["scaling.spread"] = torch.from_numpy(fitted.scaling.spread)
     tensors["probe"] = fitted.probe
     if fitted.calibration is not None:
-        for name in _BANDS:
+        for name in _CURVES:
             curves = getattr(fitted.calibration, name)
             tensors[f"calibration.{name}.leads"] = curves.leads
             tensors[f"calibration.{name}.scores"] = curves.scores
@@ -118,7 +120,7 @@ def _calibration(tensors: Mapping[str, Tensor], architecture: Architecture) -> C
         return None
     curves = {
         name: Curves(tensors[f"calibration.{name}.leads"], tensors[f"calibration.{name}.scores"])
-        for name in _BANDS
+        for name in _CURVES
     }
     for one in curves.values():
         if one.leads.ndim != 1 or one.scores.shape != (len(one.leads), architecture.n_channels, len(GRID)):

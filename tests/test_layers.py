@@ -10,8 +10,20 @@ PACKAGE = Path(__file__).parents[1] / "latentode"
 # Lower layers first. A module may import from its own layer's other modules and from those before it.
 LAYERS = [
     {"_version", "_checks", "archive"},
-    {"series", "nn", "gru", "sampling", "cuts", "holdout", "batches", "knots", "metrics", "baselines"},
-    {"mixtures", "calibration"},
+    {
+        "series",
+        "nn",
+        "gru",
+        "sampling",
+        "cuts",
+        "holdout",
+        "batches",
+        "knots",
+        "mixtures",
+        "calibration",
+        "metrics",
+        "baselines",
+    },
     {"solve"},
     {"frames", "encoders", "dynamics", "likelihoods", "residual"},
     {"model"},
