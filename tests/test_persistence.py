@@ -260,13 +260,13 @@ def test_a_small_file_that_unpacks_to_a_huge_one_is_refused(tmp_path, monkeypatc
     monkeypatch.setattr(archive, "MOST_BYTES", 2**24)
     bomb = zipped(members_of(DATA / "model-1.latentode") | {"tensors/bomb.npy": bytes(2**25)})
     assert len(bomb) < 2**18
-    with pytest.raises(ValueError, match=r"it unpacks to 33.* bytes; no model takes more"):
+    with pytest.raises(ValueError, match=r"it unpacks to 33.* bytes; none takes more"):
         LatentODE.load(sealed(tmp_path / "bomb", bomb))
 
 
 def test_an_archive_that_is_none_is_refused(tmp_path):
     for body in (b"", b"no archive at all", zipped({})[:-4]):
-        with pytest.raises(ValueError, match="is no saved latentode model, although its checksum is right"):
+        with pytest.raises(ValueError, match=r"is no saved latentode model .*although its checksum is right"):
             LatentODE.load(sealed(tmp_path / "none", body))
 
 
