@@ -20,7 +20,7 @@ from torch import Tensor
 
 from latentode.series import SeriesBatch, SeriesCollection
 
-__all__ = ["Calibration", "Curves", "HiddenScores", "elapsed", "fit_calibration", "hiding_contexts"]
+__all__ = ["GRID", "Calibration", "Curves", "HiddenScores", "elapsed", "fit_calibration", "hiding_contexts"]
 
 # Nominal scores at which Q is kept. The last is that of level 99.99 %; beyond it Q goes on in proportion.
 GRID = np.arange(0.0, 4.01, 0.1)

@@ -204,7 +204,7 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
         probe=_probe(model, data, problem.device),
         span=max(model.solver.spacing, float(data.spans.max())),
         tolerance=None if problem.fixed_spacing or problem.solver.is_adaptive else options.tolerance,
-        calibration=_calibration(problem, model, scaling, held, generator) if problem.calibrate else None,
+        calibration=_calibration(problem, model, scaling, held) if problem.calibrate else None,
     )
     warning = fitted.solver_report().warning
     if warning is not None:
@@ -252,16 +252,13 @@ def _probe(model: LatentODEModel, data: SeriesCollection, device: str) -> Tensor
 
 
 def _calibration(
-    problem: FittingProblem,
-    model: LatentODEModel,
-    scaling: Scaling,
-    held: Tensor,
-    generator: torch.Generator,
+    problem: FittingProblem, model: LatentODEModel, scaling: Scaling, held: Tensor
 ) -> Calibration | None:
     """From the series that validated, (n_series,) bool; None where they are too few."""
     raw = problem.table.collection().select(_nonzero(held))
     parts = scaling.scale(raw.cut(MAX_ROWS), problem.dtype)
-    hidden = hidden_scores(model, parts, hiding_contexts(parts, generator), device=problem.device)
+    contexts = hiding_contexts(parts, torch.Generator().manual_seed(problem.seed))
+    hidden = hidden_scores(model, parts, contexts, device=problem.device)
     # All parts of a long series are one series.
     return fit_calibration(hidden, raw.series_of_rows.numpy()[hidden.row], raw.n_channels)
 

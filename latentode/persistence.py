@@ -14,7 +14,7 @@ from torch import Tensor
 from latentode._version import __version__
 from latentode.archive import MALFORMED, read_archive, write_archive
 from latentode.build import Architecture, build_model
-from latentode.calibration import Calibration, Curves
+from latentode.calibration import GRID, Calibration, Curves
 from latentode.fitting import Fitted
 from latentode.frames import Instants, Roles, Scaling
 from latentode.solve import Solver
@@ -107,7 +107,7 @@ def _restore(description: dict[str, Any], tensors: dict[str, Tensor]) -> Fitted:
         probe=_probe(probe, architecture),
         span=float(description.get("span", 1.0)),
         tolerance=description.get("tolerance"),
-        calibration=_calibration(tensors),
+        calibration=_calibration(tensors, architecture),
     )
 
 
@@ -117,15 +117,17 @@ def _probe(states: Tensor, architecture: Architecture) -> Tensor:
     return states
 
 
-def _calibration(tensors: Mapping[str, Tensor]) -> Calibration | None:
-    if "calibration.ahead.leads" not in tensors:
+def _calibration(tensors: Mapping[str, Tensor], architecture: Architecture) -> Calibration | None:
+    if not any(name.startswith("calibration.") for name in tensors):
         return None
-    return Calibration(
-        **{
-            name: Curves(tensors[f"calibration.{name}.leads"], tensors[f"calibration.{name}.scores"])
-            for name in _CURVES
-        }
-    )
+    curves = {
+        name: Curves(tensors[f"calibration.{name}.leads"], tensors[f"calibration.{name}.scores"])
+        for name in _CURVES
+    }
+    for one in curves.values():
+        if one.leads.ndim != 1 or one.scores.shape != (len(one.leads), architecture.n_channels, len(GRID)):
+            raise ValueError("its calibration doesn't have the shape of its channels")
+    return Calibration(**curves)
 
 
 def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:

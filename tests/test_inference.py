@@ -9,7 +9,6 @@ import torch
 from latentode import LatentODE, SeriesCollection, inference
 from latentode.frames import ask_rows
 from latentode.inference import MAX_ROWS, Queries
-from latentode.mixtures import mixture_quantile
 from latentode.sampling import named_generator, normal_draws
 
 
@@ -98,12 +97,3 @@ def test_quantiles_are_found_where_they_are_wanted(fitted, frame):
             np.testing.assert_allclose(
                 column[wanted[:, channel]], expected[f"{name}-{bound}"][wanted[:, channel]], rtol=1e-5
             )
-
-
-def test_a_quantile_does_not_depend_on_its_companions():
-    generator = torch.Generator().manual_seed(0)
-    means = torch.randn(16, 300, generator=generator, dtype=torch.float64)
-    std = torch.rand(300, generator=generator, dtype=torch.float64) + 0.01
-    together = mixture_quantile(means, std, 0.9)
-    alone = torch.cat([mixture_quantile(means[:, i : i + 1], std[i : i + 1], 0.9) for i in range(300)])
-    torch.testing.assert_close(together, alone, rtol=0, atol=1e-8)

@@ -189,6 +189,7 @@ def without(name):
 
 
 NUMBERS = np.zeros(3)
+CURVES = ("ahead.leads", "ahead.scores", "between.leads", "between.scores")
 PICKLED = io.BytesIO()
 np.save(PICKLED, np.array([{"a": 1}], dtype=object), allow_pickle=True)
 ILL_WILLED = {
@@ -236,6 +237,14 @@ ILL_WILLED = {
     ),
     "parameters that are none": (describe(parameters=[1]), "can't make a model of it"),
     "a history of the future": (describe(history=[{"loss": 1}]), "can't make a model of it"),
+    "half a calibration": (
+        lambda m: m | {"tensors/calibration.ahead.leads.npy": npy(NUMBERS)},
+        "can't make a model of it: KeyError",
+    ),
+    "a calibration of other channels": (
+        lambda m: m | {f"tensors/calibration.{name}.npy": npy(NUMBERS) for name in CURVES},
+        "calibration doesn't have the shape of its channels",
+    ),
 }
 
 
@@ -257,7 +266,9 @@ def test_a_small_file_that_unpacks_to_a_huge_one_is_refused(tmp_path, monkeypatc
 
 def test_an_archive_that_is_none_is_refused(tmp_path):
     for body in (b"", b"no archive at all", zipped({})[:-4]):
-        with pytest.raises(ValueError, match="is no saved latentode model .*, although its checksum is right"):
+        with pytest.raises(
+            ValueError, match="is no saved latentode model .*, although its checksum is right"
+        ):
             LatentODE.load(sealed(tmp_path / "none", body))
 
 
