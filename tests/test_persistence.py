@@ -267,7 +267,7 @@ def test_a_small_file_that_unpacks_to_a_huge_one_is_refused(tmp_path, monkeypatc
 def test_an_archive_that_is_none_is_refused(tmp_path):
     for body in (b"", b"no archive at all", zipped({})[:-4]):
         with pytest.raises(
-            ValueError, match="is no saved latentode model .*, although its checksum is right"
+            ValueError, match=r"is no saved latentode model .*, although its checksum is right"
         ):
             LatentODE.load(sealed(tmp_path / "none", body))
 
