@@ -98,7 +98,7 @@ def survive_kills(path, answer, n_kills, seed):
         if process.is_alive():
             process.kill()
             process.join()
-            assert process.exitcode == -signal.SIGKILL
+        if process.exitcode == -signal.SIGKILL:  # it was not through just before
             n_kills -= 1
             continue
         assert process.exitcode == 0
