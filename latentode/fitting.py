@@ -123,6 +123,9 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
         ValueError: where the fit to start from has other columns or other networks.
     """
     start = problem.start
+    if start is not None:  # before values are held against the scaling of other columns
+        columns = problem.table.roles.value_cols
+        _check_start({"value_cols": start.roles.value_cols}, {"value_cols": columns})
     generator = torch.Generator().manual_seed(problem.seed)
     data, validation, scaling, held = _split(problem, generator)
     _log.info(
@@ -149,7 +152,10 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
         **sizes,
     )
     if start is not None:
-        _check_start(start, architecture, problem)
+        _check_start(
+            {"dtype": start.dtype} | asdict(start.architecture),
+            {"dtype": problem.dtype} | asdict(architecture),
+        )
     settings = dict(training)
     if settings["batch_size"] is None:
         # Small collections are gone through several times a step, at other cuts each time.
@@ -263,10 +269,8 @@ def _calibration(
     return fit_calibration(hidden, raw.series_of_rows.numpy()[hidden.row], raw.n_channels)
 
 
-def _check_start(start: Fitted, architecture: Architecture, problem: FittingProblem) -> None:
+def _check_start(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
     """Weights fit one set of networks and channels only."""
-    before = {"value_cols": start.roles.value_cols, "dtype": start.dtype} | asdict(start.architecture)
-    after = {"value_cols": problem.table.roles.value_cols, "dtype": problem.dtype} | asdict(architecture)
     changed = [name for name in before if before[name] != after[name]]
     if changed:
         listed = "; ".join(f"{name} was {before[name]!r} and is {after[name]!r}" for name in changed)

