@@ -46,7 +46,7 @@ from latentode import GaussMarkov, LatentODEModel, SeriesBatch, SeriesCollection
 WARM_UP_STEPS, QUICK_WARM_UP_STEPS = 300, 100
 
 UNION, ARITHMETIC = "union grid, packed GRU", "arithmetic alone"
-OURS = ("fused", "fused, half the spacing")
+OURS = ("fused, twice the spacing", "fused", "fused, half the spacing")
 
 
 @dataclass(frozen=True)
@@ -92,9 +92,11 @@ def engines(
     for size in sizes:
         batch = first_series(data, size)
         truth = reference_gradient(model, batch)
+        spacing = model.solver.spacing
         models = {
+            "fused, twice the spacing": with_parts(model, spacing=2 * spacing),
             "fused": with_parts(model),
-            "fused, half the spacing": with_parts(model, spacing=model.solver.spacing / 2),
+            "fused, half the spacing": with_parts(model, spacing=spacing / 2),
             "torchdiffeq": with_parts(model, engine="torchdiffeq"),
             "torchdiffeq, packed GRU": with_parts(model, packed=True, engine="torchdiffeq"),
         }

@@ -31,13 +31,18 @@ def table(**milliseconds_and_errors):
 
 
 def test_a_goal_is_missed_where_the_step_is_no_faster_or_less_exact():
-    rows = {"fused": (10.0, 1e-3), "fused, half the spacing": (20.0, 1e-4)}
+    rows = {
+        "fused, twice the spacing": (8.0, 2e-2),
+        "fused": (10.0, 1e-3),
+        "fused, half the spacing": (20.0, 1e-4),
+    }
 
     def reached(name, ms, error):
         (line,) = ratios("W1", table(**rows, **{name: (ms, error)}))
         return line["over"], line["ratio"], line["met"]
 
     # 1.5 times as long is asked for, of our fastest row that is as exact.
+    assert reached("diffrax 1e-4", 30.0, 5e-2) == ("fused, twice the spacing", 3.75, "yes")
     assert reached("diffrax 1e-4", 30.0, 2e-3) == ("fused", 3.0, "yes")
     assert reached("diffrax 1e-4", 30.0, 5e-4) == ("fused, half the spacing", 1.5, "yes")
     assert reached("diffrax 1e-4", 29.0, 5e-4) == ("fused, half the spacing", 1.45, "MISSED")
