@@ -24,7 +24,7 @@ from benchmarks.physionet_task import Stays
 
 __all__ = ["CLASSIFIERS", "PUBLISHED", "areas", "descriptors", "outcome", "split", "summaries"]
 
-# AUC; the first two Rubanova et al. 2019 as repeated by Shukla and Marlin 2021, table 2, trained with the labels.
+# AUC as published; these models were trained with the labels.
 PUBLISHED = {"latent ODE": 0.829, "ODE-RNN": 0.833, "mTAND": 0.858}
 
 CLASSIFIERS: dict[str, Callable[[], Any]] = {

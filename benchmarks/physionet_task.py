@@ -40,7 +40,7 @@ DAY = 24.0  # hours; what comes before is known
 COMMON = 300  # test values from which on a channel's error is not a matter of chance
 NORMAL_90 = 1.645
 
-# MSE x 1e-3 and MAE x 1e-2 as published (Zhang et al. 2024, table 1, for all but the first's own paper);
+# MSE x 1e-3 and MAE x 1e-2 as published with the protocol (Zhang et al. 2024);
 # the order of their split can't be recovered, and splits differ by more than the methods do.
 PUBLISHED = {
     "latent ODE": (6.05, 4.23),
