@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from examples.storm_task import errors, forecast_origins, last_value, split_by_season
+from latentode.demo.storm_task import errors, forecast_origins, last_value, split_by_season
 
 from benchmarks import physionet, physionet_task, spiral_task, spirals
 from benchmarks.record import Record, parse_arguments, spread_table

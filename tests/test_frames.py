@@ -171,6 +171,14 @@ def test_a_constant_channel_scales_to_zero(value):
     np.testing.assert_allclose(scaled.values, 0.0, atol=1e-9)
 
 
+def test_values_beside_an_enormous_one_are_no_constant():
+    values = np.array([[1e26], [1e28], [3e27], [2e28], [1e261]])
+    scaled = Scaling.learn(values, np.array([0.0])).scale(as_collection(values), torch.float64)
+    usual = scaled.values[:4, 0]
+    assert usual.abs().max() < 3
+    assert usual.std() > 0.1
+
+
 def test_time_unit_is_the_usual_span_and_bounds_the_longest():
     assert Scaling.learn(np.zeros((2, 1)), np.array([10.0] * 19 + [12.0])).time_unit == 10.0
     assert Scaling.learn(np.zeros((2, 1)), np.array([1.0] * 99 + [1e6])).time_unit == 1e6 / 20
