@@ -17,14 +17,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from latentode.demo.storm_task import errors, forecast_origins, last_value, split_by_season
-
 from benchmarks import physionet, physionet_task, spiral_task, spirals
 from benchmarks.record import Record, parse_arguments, spread_table
 from examples.storm_tracks import forecast
 from examples.storm_tracks import make_model as make_storm_model
 from latentode import LatentODE
 from latentode.datasets import load_storms
+from latentode.demo.storm_task import errors, forecast_origins, last_value, split_by_season
 
 AS_USED = "as used"
 Settings = Mapping[str, Any]

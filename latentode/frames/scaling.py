@@ -73,8 +73,10 @@ def _location_and_scale(column: np.ndarray) -> tuple[float, float]:
     margin = high - low
     if margin > 0:
         observed = observed.clip(low - margin, high + margin)
+    largest = float(np.abs(observed).max()) or 1.0  # which outliers may have dwarfed
+    observed, unit = observed / largest, unit * largest
     center, spread = float(observed.mean()), float(observed.std())
-    if spread <= 1e-9 * np.abs(observed).max():  # below this the variation is rounding
+    if spread < 1e-9:  # below this the variation is rounding
         spread = CONSTANT_SPREAD * (abs(center) or 1.0)
     return center * unit, max(spread * unit, np.finfo(np.float64).tiny)
 
