@@ -1,15 +1,17 @@
-"""Where will the storm be, and how strong? Forecasts of Atlantic storms with honest bands.
+# %% [markdown]
+# # Where will the storm be, and how strong?
+#
+#     python -m examples.storm_tracks [--out DIR] [--max-iter N] [--quick]
+#
+# Fits the Atlantic storms to 2012, forecasts those from 2017 on and prints the errors beside those of trivial
+# answers and tuned regressions. Writes to out/: forecasts.csv, errors.csv, the fitted model, and figures of one
+# storm's forecast, of the errors by lead time and of the training.
 
-    python -m examples.storm_tracks [--out DIR] [--max-iter N] [--quick]
-
-Fits the storms to 2012, forecasts those from 2017 on and prints the errors beside those of trivial
-answers and tuned regressions. Writes to out/: forecasts.csv, errors.csv, the fitted model, and
-figures of one storm's forecast, of the errors by lead time and of the training.
-"""
-
+# %%
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from pathlib import Path
 
@@ -31,6 +33,7 @@ from latentode.demo.storm_task import (
 LEVEL = 90
 
 
+# %%
 def make_model(max_iter: int = 600, random_state: int = 0, verbose: int = 1) -> LatentODE:
     """Forecasts only are asked for, so z0 stands at the last observation; the rest is left to the defaults.
 
@@ -56,6 +59,7 @@ def forecast(model: LatentODE, contexts: pd.DataFrame, truth: pd.DataFrame) -> p
     return found.rename(columns={"storm": "origin"})
 
 
+# %%
 def draw_storm(model: LatentODE, storms: pd.DataFrame, name: str, origin: str, path: Path) -> None:
     """The map and the wind of one storm: what was known at the origin, what was forecast, what happened."""
     storm = storms[storms["storm"] == name]
@@ -134,14 +138,15 @@ def draw_errors(table: pd.DataFrame, path: Path) -> None:
     plt.close(figure)
 
 
-def main() -> None:
+# %%
+def main(given: list[str] | None = None) -> None:
     arguments = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description="Forecasts Atlantic storms and prints the errors beside those of simpler answers."
     )
     arguments.add_argument("--out", type=Path, default=Path("out"), help="folder for tables and figures")
     arguments.add_argument("--max-iter", type=int, default=600, help="training steps at most")
     arguments.add_argument("--quick", action="store_true", help="a smoke run: few steps, few storms")
-    chosen = arguments.parse_args()
+    chosen = arguments.parse_args(given)
     chosen.out.mkdir(parents=True, exist_ok=True)
 
     # The networks are small: a second thread waits more than it works.
@@ -187,5 +192,6 @@ def main() -> None:
     np.ravel(axes)[0].figure.savefig(chosen.out / "training.png", dpi=150)
 
 
+# %%
 if __name__ == "__main__":
-    main()
+    main([] if "ipykernel" in sys.modules else None)  # a notebook's arguments are its own

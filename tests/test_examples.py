@@ -75,7 +75,7 @@ def test_the_clinical_example_runs_on_data_of_its_layout(monkeypatch, tmp_path):
     assert (tmp_path / "out" / "clinical_labs.png").is_file()
 
 
-@pytest.mark.parametrize("name", [name for name in (*FIGURES, "clinical_labs") if name != "storm_tracks"])
+@pytest.mark.parametrize("name", [*FIGURES, "clinical_labs"])
 def test_examples_open_as_notebooks(name):
     """Cells begin with `# %%`, the first with the question."""
     text = (EXAMPLES / f"{name}.py").read_text()
