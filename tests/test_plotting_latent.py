@@ -10,6 +10,7 @@ import pytest
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgba
 
+from latentode import LatentODE
 from latentode.frames import answer, ask_times, read_frame
 from latentode.plotting import plot_embedding, plot_latent, plot_prior
 from latentode.plotting.palette import OTHERS
@@ -187,6 +188,44 @@ def test_a_fitted_models_portrait_and_embedding(fitted):
     shown = plot_embedding(fitted, frame, dims=(2, 1)).collections[0].get_offsets()
     np.testing.assert_allclose(shown, fitted.encode(frame)[["z0_2", "z0_1"]])
     assert len(plot_prior(fitted, 3)) == 3
+
+
+def test_orbits_of_a_series_read_through_windows_are_not_joined():
+    class Windowed(Rotor):
+        """From 6 h on another orbit, a third farther out."""
+
+        def latent(self, df, times):
+            found = super().latent(df, times)
+            later = found["hours"] > 6
+            found.loc[later, ["z_1", "z_3"]] *= 4 / 3
+            return found
+
+    frame = cohort()
+    ax = plot_latent(Windowed(), frame, series="p0", dims=(1, 3))
+    (drawn,) = [
+        c.get_segments() for c in ax.collections if isinstance(c, LineCollection) and c.get_zorder() == 3
+    ]
+    radii = np.array([np.hypot(*segment.T) for segment in drawn])
+    np.testing.assert_allclose(radii[:, 0], radii[:, 1])  # no line from one circle to the other
+    assert {round(radius, 6) for radius in radii[:, 0]} == {1.0, round(4 / 3, 6)}
+    halo = [line for line in ax.lines if line.get_zorder() == 2.5]
+    assert len(halo) == 2
+    whole = plot_latent(Rotor(), frame, series="p0", dims=(1, 3))
+    (all_of_it,) = orbits(whole)
+    assert len(drawn) == len(all_of_it) - 2
+
+
+def test_a_fitted_models_windows_are_the_only_breaks():
+    random = np.random.default_rng(0)
+    hours = np.sort(random.uniform(0, 60, 500))
+    frame = pd.DataFrame({"hours": hours, "x": np.sin(hours), "y": np.cos(hours)})
+    model = LatentODE(time_col="hours", residual=None, latent_dim=2, max_iter=5, random_state=0).fit(frame)
+    ax = plot_latent(model, frame, dims=(1, 2))
+    halo = [len(line.get_xdata()) for line in ax.lines if line.get_zorder() == 2.5]
+    # 500 rows are read through windows that start at rows 0, 128 and 244.
+    assert len(halo) == 3
+    within = plot_latent(model, frame.head(256), dims=(1, 2))
+    assert len([line for line in within.lines if line.get_zorder() == 2.5]) == 1
 
 
 # Embeddings -------------------------------------------------------------------

@@ -42,7 +42,8 @@ def plot_latent(
     Grey streamlines follow the learned field, thicker where it is faster; each orbit starts with a dot at
     the series' first observation. Where the latent space has more than two dimensions the field is that in
     the plane shown, through the mean of the orbits, without its part across it; orbits that leave the plane
-    need not follow it.
+    need not follow it. A series of more than 256 observations has an orbit for each window that it is read
+    through; they are not joined.
 
     Args:
         model: a fitted `LatentODE`.
@@ -80,13 +81,15 @@ def plot_latent(
     paths = [plane.project(one) for one in states]
     _draw_field(ax, model, plane, np.concatenate(paths))
     starts = None
-    for path, colours in zip(paths, hues, strict=True):
+    for path, colours, view, one in zip(paths, hues, views, states, strict=True):
+        joined = _joined(model, view.times, one)
         # A halo in the ground's colour keeps the orbit apart from the streamlines; it is also what a legend
         # in search of the best place looks at.
-        ax.plot(*path.T, color=ax.get_facecolor(), lw=3.0, zorder=2.5, solid_capstyle="round")
-        segments = np.stack([path[:-1], path[1:]], axis=1)
+        for part in np.split(path, np.flatnonzero(~joined) + 1):
+            ax.plot(*part.T, color=ax.get_facecolor(), lw=3.0, zorder=2.5, solid_capstyle="round")
+        segments, colours_of = np.stack([path[:-1], path[1:]], axis=1)[joined], colours[:-1][joined]
         ax.add_collection(
-            LineCollection(list(segments), colors=colours[:-1], linewidths=1.5, capstyle="round", zorder=3),
+            LineCollection(list(segments), colors=colours_of, linewidths=1.5, capstyle="round", zorder=3),
             autolim=False,
         )
         starts = ax.plot(
@@ -106,6 +109,21 @@ def read_for(model: Any, df: Any) -> SeriesTable:
     if getattr(model, "value_cols_", None) is None:
         raise ValueError("the model is not fitted yet; call fit first")
     return read_frame(df, id_col=model.id_col, time_col=model.time_col, value_cols=model.value_cols_)
+
+
+def _joined(model: Any, times: pd.Index, states: np.ndarray) -> np.ndarray:
+    """Whether the field leads from each state to the next one, or an orbit ends and another begins: (Q - 1,).
+
+    Along an orbit a step differs from dt (f(z) + f(z')) / 2 by less than that is long, up to a third of a turn
+    a step; where the model changed from one z0 to another, by the whole jump.
+    """
+    velocity = np.asarray(model.velocity(states))
+    gaps = np.diff(elapsed(times[[0]], times))[:, None]
+    expected = gaps * (velocity[:-1] + velocity[1:]) / 2
+    missed = np.linalg.norm(np.diff(states, axis=0) - expected, axis=1)
+    # Steps near a fixed point are rounding errors of any direction.
+    rounding = 1e-4 * float(np.linalg.norm(np.ptp(states, axis=0)))
+    return np.asarray(missed <= np.linalg.norm(expected, axis=1) + rounding)
 
 
 def _hues(
