@@ -14,6 +14,19 @@ from latentode.cli.files import read_clock, read_table
 from tests.conftest import make_frame
 
 CHANNELS = ["hr", "temp", "flat"]
+COMMANDS = [
+    "fit",
+    "predict",
+    "forecast",
+    "impute",
+    "sample",
+    "encode",
+    "score",
+    "evaluate",
+    "plot",
+    "describe",
+    "demo",
+]
 
 
 @pytest.fixture
@@ -127,6 +140,81 @@ def test_a_model_of_an_index_reads_its_columns(tmp_path, labs, capsys):
     assert "fitted to an array or to an index without a name" in told(capsys)
 
 
+def test_impute_fills_what_is_empty_and_nothing_else(model_file, labs, tmp_path):
+    out = tmp_path / "filled.csv"
+    assert run("impute", model_file, labs, "--out", out) == 0
+    read = read_table(str(labs), id_col="patient", time_col="hours")
+    found = pd.read_csv(out)
+    assert read[CHANNELS].isna().to_numpy().any()
+    assert found[CHANNELS].notna().to_numpy().all()
+    pd.testing.assert_frame_equal(found, LatentODE.load(model_file).impute(read), check_dtype=False)
+
+
+def test_sample_draws_what_the_api_draws(model_file, labs, tmp_path, capsys):
+    arguments = ["--at", "1.5", "11", "--samples", "3", "--seed", "7", "--noise"]
+    assert run("sample", model_file, labs, *arguments, "--out", tmp_path / "paths.parquet") == 0
+    read = read_table(str(labs), id_col="patient", time_col="hours")
+    expected = LatentODE.load(model_file).sample(
+        read, [1.5, 11.0], n_samples=3, observation_noise=True, random_state=7
+    )
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "paths.parquet"), expected)
+    assert len(expected) == 14 * 3 * 2
+    assert run("sample", model_file, labs, "--samples", "1") == 0
+    assert capsys.readouterr().out.startswith("patient,sample,hours,hr,temp,flat\np0,0,")
+
+
+def test_encode_gives_a_row_for_each_series(model_file, labs, capsys):
+    assert run("encode", model_file, labs) == 0
+    found = pd.read_csv(io.StringIO(capsys.readouterr().out), index_col="patient")
+    expected = LatentODE.load(model_file).encode(read_table(str(labs), id_col="patient", time_col="hours"))
+    pd.testing.assert_frame_equal(found, expected, check_names=False)
+
+
+def test_score_is_one_number_or_one_for_each_value(model_file, labs, tmp_path, capsys):
+    read = read_table(str(labs), id_col="patient", time_col="hours")
+    model = LatentODE.load(model_file)
+    assert run("score", model_file, labs) == 0
+    assert float(capsys.readouterr().out) == model.score(read)
+    assert run("score", model_file, labs, "--by-row", "--out", tmp_path / "surprise.csv") == 0
+    found = pd.read_csv(tmp_path / "surprise.csv")
+    pd.testing.assert_frame_equal(found[["patient", "hours"]], read[["patient", "hours"]], check_dtype=False)
+    pd.testing.assert_frame_equal(found[CHANNELS], model.score_samples(read))
+
+
+def test_evaluate_prints_the_summary_and_writes_the_table(model_file, labs, tmp_path, capsys):
+    read = read_table(str(labs), id_col="patient", time_col="hours")
+    arguments = ["--task", "extrapolate", "--leads", "1", "3.5", "--level", "90", "--train", labs]
+    assert run("evaluate", model_file, labs, *arguments, "--out", tmp_path / "errors.csv") == 0
+    report = LatentODE.load(model_file).evaluate(
+        read, task="extrapolate", leads=[1, 3.5], level=[90.0], train=read
+    )
+    assert capsys.readouterr().out == f"{report}\n"
+    found = pd.read_csv(tmp_path / "errors.csv")
+    pd.testing.assert_frame_equal(found, report.table, check_dtype=False)
+    assert "ridge" in set(found["predictor"])
+    rival = ["--baselines", "last value", "--leads", "2", "--horizon", "5", "--task", "extrapolate"]
+    assert run("evaluate", model_file, labs, *rival, "--out", "-") == 0
+    found = pd.read_csv(io.StringIO(capsys.readouterr().out))  # the table alone, for a program to read
+    assert set(found["predictor"]) == {"latent ODE", "last value"}
+    assert found["lead_to"].max() <= 5
+
+
+def test_a_table_of_an_index_and_one_of_a_single_series_are_answered(tmp_path, labs, capsys):
+    frame = make_frame().set_index(["patient", "hours"])
+    LatentODE(max_iter=2, residual=None, random_state=0).fit(frame).save(tmp_path / "m")
+    assert run("score", tmp_path / "m", labs, "--by-row") == 0
+    assert capsys.readouterr().out.startswith("patient,hours,hr,temp,flat\np0,")
+    assert run("impute", tmp_path / "m", labs) == 0
+    assert capsys.readouterr().out.startswith("patient,hours,hr,temp,flat\np0,")
+    alone = pd.DataFrame({"hours": np.arange(120.0), "hr": np.sin(np.arange(120.0))})
+    alone.to_csv(tmp_path / "alone.csv", index=False)
+    LatentODE(time_col="hours", max_iter=2, residual=None, random_state=0).fit(alone).save(tmp_path / "one")
+    assert run("encode", tmp_path / "one", tmp_path / "alone.csv") == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
+    assert run("sample", tmp_path / "one", tmp_path / "alone.csv", "--at", "200", "--samples", "2") == 0
+    assert capsys.readouterr().out.startswith("sample,hours,hr\n0,200,")
+
+
 # Pictures and descriptions ----------------------------------------------------
 
 
@@ -196,6 +284,23 @@ MISTAKES = {
         ["forecast", "MODEL", "DATA", "--horizon", "48h"],
         "--horizon must be a number",
     ),
+    "edges of another kind": (
+        ["evaluate", "MODEL", "DATA", "--leads", "6h", "1d"],
+        "--leads must be a number, as the model's times are; got '6h'",
+    ),
+    "unknown rival": (
+        ["evaluate", "MODEL", "DATA", "--baselines", "oracle"],
+        "oracle",
+    ),
+    "a file for one number": (
+        ["score", "MODEL", "DATA", "--out", "score.csv"],
+        "score prints one number; --out is for the table of --by-row",
+    ),
+    "no folder for the answer": (
+        ["sample", "MODEL", "DATA", "--out", "nowhere/paths.csv"],
+        "nowhere is no folder; make it before writing paths.csv there",
+    ),
+    "no samples": (["sample", "MODEL", "DATA", "--samples", "0"], "n_samples"),
     "level": (["predict", "MODEL", "DATA", "--level", "0.9"], "did you mean 90?"),
     "no picture": (["plot", "MODEL", "DATA", "--out", "p.bmp"], "the file must end in .png, .pdf, .svg"),
     "a portrait of nothing": (
@@ -244,12 +349,20 @@ def test_wrong_usage_exits_with_2(arguments, capsys):
     assert "usage: latentode" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["fit", "predict", "forecast", "plot", "describe", "demo"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_help_has_an_example(command, capsys):
     with pytest.raises(SystemExit) as exit_:
         run(command, "--help")
     assert exit_.value.code == 0
     assert f"  latentode {command} " in capsys.readouterr().out
+
+
+def test_the_list_of_commands_has_a_sentence_for_each(capsys):
+    with pytest.raises(SystemExit):
+        run("--help")
+    listed = " ".join(capsys.readouterr().out.split())
+    for command in COMMANDS:
+        assert re.search(rf" {command} [A-Z][^.]*\.", listed), command
 
 
 def test_an_interrupt_and_a_closed_pipe_end_quietly(model_file, labs, monkeypatch, capsys):
