@@ -1,10 +1,10 @@
-# make demo | make test | make slow | make rivals | make hopper-data | make accuracy | make format | make clean
+# make demo | make test | make slow | make docs | make rivals | make hopper-data | make accuracy | make format | make clean
 PYTHON ?= python3
 VENV   := .venv
 RUN    := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow rivals hopper-data accuracy lint format clean
+.PHONY: help demo test slow docs rivals hopper-data accuracy lint format clean
 
 help:
 	@sed -n '1s/^# //p' Makefile
@@ -17,6 +17,10 @@ $(VENV)/.demo: pyproject.toml constraints.txt
 
 $(VENV)/.test: $(VENV)/.demo
 	$(RUN) -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	touch $@
+
+$(VENV)/.docs: $(VENV)/.demo
+	$(RUN) -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
 	touch $@
 
 demo: $(VENV)/.demo
@@ -32,6 +36,11 @@ test: lint
 
 slow: $(VENV)/.test
 	$(RUN) -m pytest -m slow
+
+# The site, in out/docs/index.html; a warning fails it.
+docs: $(VENV)/.docs
+	$(RUN) -m sphinx -E -W --keep-going -q -b html -d out/.doctrees docs out/docs
+	@echo "open out/docs/index.html"
 
 # What benchmarks/speed.py compares with, each in an environment of its own.
 .venv-diffrax/.made: benchmarks/solvers/diffrax.txt

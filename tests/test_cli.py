@@ -285,7 +285,7 @@ MISTAKES = {
         "--horizon must be a number",
     ),
     "edges of another kind": (
-        ["evaluate", "MODEL", "DATA", "--leads", "6h", "1d"],
+        ["evaluate", "MODEL", "DATA", "--leads", "6h", "24h"],
         "--leads must be a number, as the model's times are; got '6h'",
     ),
     "unknown rival": (

@@ -89,7 +89,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--leads",
         nargs="+",
         default=["4"],
-        help="how many bins of lead time, or their upper edges, e.g. 6h 1d 2d (default: 4)",
+        help="how many bins of lead time, or their upper edges, e.g. 6h 24h 48h (default: 4)",
     )
     evaluate.add_argument(
         "--horizon", help="with a number of bins, the lead time beyond which nothing is scored"

@@ -84,7 +84,7 @@ Print errors, CRPS and coverage by lead time beside those of trivial answers.
 And say in words where the model does not win. Give it series that no fit has seen; with --train, the table of the
 fit, a ridge regression is among the rivals.
 
-  latentode evaluate labs.latentode unseen.csv --train labs.csv --leads 6h 1d 2d --out errors.csv
+  latentode evaluate labs.latentode unseen.csv --train labs.csv --leads 6h 24h 48h --out errors.csv
 """
 
 PLOT = """\
