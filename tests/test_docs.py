@@ -142,6 +142,24 @@ def test_every_page_is_in_the_contents():
     assert listed == pages - {"index"}
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_to_files_and_headings(page):
+    here = (ROOT / page).parent
+    for target in re.findall(
+        r"\]\(([^)\s]+)\)", re.sub(r"^```.*?^```$", "", PAGES[page], flags=re.DOTALL | re.MULTILINE)
+    ):
+        if target.startswith("http"):
+            continue
+        file, _, heading = target.partition("#")
+        path = (here / file).resolve() if file else ROOT / page
+        assert path.is_file(), f"{page} links to {target}"
+        if heading and path.name != "benchmarks.md":  # whose headings are made from files
+            headings = re.findall(r"^#+ (.*)$", path.read_text(), re.MULTILINE)
+            assert heading in {re.sub(r"[^\w -]", "", one).lower().replace(" ", "-") for one in headings}, (
+                target
+            )
+
+
 # The page of benchmarks -------------------------------------------------------
 
 
