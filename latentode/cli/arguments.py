@@ -9,6 +9,7 @@ from latentode.cli import texts
 
 __all__ = ["make_parser"]
 
+# As in `latentode.cuts`, which would load torch.
 TASKS = ("both", "interpolate", "extrapolate")
 
 
