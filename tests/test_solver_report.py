@@ -114,6 +114,9 @@ def test_a_fit_warns_where_its_solver_limits_it():
     model = LatentODE(
         id_col="series", time_col="time", method="euler", knot_spacing=0.5, max_iter=60, random_state=0
     )
-    with pytest.warns(UserWarning, match="the solver, not the data, limits the accuracy: euler errs by"):
+    with pytest.warns(
+        UserWarning, match="the solver, not the data, limits the accuracy: euler errs by"
+    ) as caught:
         model.fit(observed)
+    assert caught[0].filename == __file__  # it points at the line that called fit
     assert math.isfinite(model.solver_report_.noise_share)
