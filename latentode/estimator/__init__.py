@@ -53,7 +53,8 @@ class LatentODE(_Fitting, _Solving, _Asking, _Latents, _Scoring, _Files, BaseEst
             channel what predicts the validation data best; None is the plain latent ODE.
         latent_dim, field_units, encoder_units, decoder_units: sizes of the networks; None chooses by
             the number of channels.
-        method, engine, gradient, rtol, atol: the ODE solver, see `Solver`. An adaptive method shares its
+        method, engine, gradient, rtol, atol: the ODE solver, see `Solver`; method="auto" takes "tsit5" with the
+            fused engine and "rk4" with torchdiffeq, which has no other. An adaptive method shares its
             steps in a batch, so that companions change an answer within the tolerance.
         knot_spacing: distance of the solver's knots in model time (the usual span of a series is 1);
             None starts at 1/8 and follows `tolerance` during training.
@@ -127,7 +128,7 @@ class LatentODE(_Fitting, _Solving, _Asking, _Latents, _Scoring, _Files, BaseEst
         field_units: Sequence[int] | None = None,
         encoder_units: int | None = None,
         decoder_units: Sequence[int] | None = None,
-        method: str = "rk4",
+        method: str = "auto",
         engine: str = "auto",
         gradient: str = "adjoint",
         rtol: float | None = None,

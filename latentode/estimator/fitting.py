@@ -21,7 +21,7 @@ from latentode.frames import SeriesTable, answers_in_kind, read_frame
 from latentode.knots import START_SPACING
 from latentode.parameters import check_no_flags
 from latentode.residual import KERNELS
-from latentode.solve import Solver
+from latentode.solve import Solver, best_method
 
 # Fewer series than this with fewer rows in all are fitted with a warning; a long single series is not:
 # its parts are many examples of one kind.
@@ -130,7 +130,7 @@ class _Fitting(BaseEstimator):
 
     def _solver(self, spacing: float) -> Solver:
         return Solver(
-            method=self.method,
+            method=best_method(self.engine, self.gradient) if self.method == "auto" else self.method,
             spacing=spacing,
             engine=self.engine,
             gradient=self.gradient,

@@ -9,6 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from latentode.fitting import Fitted
 from latentode.model import LatentODEModel
+from latentode.solve import best_method
 from latentode.solver_report import SolverReport
 
 
@@ -35,12 +36,16 @@ class _Solving:
 
         Args:
             method, engine, gradient, rtol, atol, knot_spacing: as in the constructor; None keeps what was,
-                but for the tolerances, which go with the method.
+                but for the tolerances, which go with the method; "tsit5" becomes "rk4" where only torchdiffeq
+                can do what is asked.
         """
         check_is_fitted(self, "module_")
         given = {"method": method, "engine": engine, "gradient": gradient, "spacing": knot_spacing}
         changed: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-        self.module_.solver = replace(self.module_.solver, **changed, rtol=rtol, atol=atol)
+        before = self.module_.solver
+        if method is None and before.method == "tsit5":
+            changed["method"] = best_method(engine or before.engine, gradient or before.gradient)
+        self.module_.solver = replace(before, **changed, rtol=rtol, atol=atol)
         return self
 
     @property
