@@ -96,6 +96,6 @@ class Solver:
 def best_method(engine: str, gradient: str) -> str:
     """The fixed-step method that meets a tolerance at the least cost, for the built-in field.
 
-    At the precision of training tsit5 takes a half to two thirds of the evaluations of rk4; torchdiffeq lacks it.
+    For gradients exact to 1e-3 or 1e-4 tsit5 takes some 60 to 75 % of rk4's evaluations; torchdiffeq has it not.
     """
     return "rk4" if engine == "torchdiffeq" or gradient == "backprop" else "tsit5"
