@@ -120,8 +120,8 @@ class Step:
 
 def reference_gradient(model: LatentODEModel, batch: SeriesBatch) -> Tensor:
     """The bound written down once more, in float64, on a fine grid, with stock parts and the rows' z0."""
-    model = with_parts(model, packed=True, engine="torchdiffeq")
-    model.solver = replace(model.solver, spacing=model.solver.spacing / REFERENCE_REFINEMENT)
+    fine = model.solver.spacing / REFERENCE_REFINEMENT
+    model = with_parts(model, packed=True, engine="torchdiffeq", method="rk4", spacing=fine)
     model.double()
     batch = SeriesBatch(batch.times.double(), batch.values.double(), batch.mask)
     posterior = model.posterior(batch)

@@ -17,6 +17,7 @@ from latentode import (
     TrainingOptions,
     train,
 )
+from latentode.knots import START_SPACING
 
 TRAINING_SERIES = 500
 
@@ -95,7 +96,7 @@ def new_model(workload: Workload) -> LatentODEModel:
         ),
         MLPField(workload.latent_dim, workload.field_units),
         GaussianLikelihood(workload.latent_dim, workload.n_channels),
-        solver=Solver(engine="fused"),
+        solver=Solver(method="tsit5", spacing=START_SPACING, engine="fused"),
     )
 
 

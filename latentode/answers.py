@@ -13,6 +13,7 @@ from latentode import inference
 from latentode.cuts import fold_contexts
 from latentode.fitting import Fitted
 from latentode.frames import Instants, Questions, SeriesTable
+from latentode.pieces import Queries
 from latentode.series import SeriesBatch, SeriesCollection
 
 __all__ = ["Answers"]
@@ -31,11 +32,11 @@ class Answers:
     def _collection(self, table: SeriesTable) -> SeriesCollection:
         return self.fitted.scaling.scale(table.collection(), self.fitted.dtype)
 
-    def _queries(self, table: SeriesTable, questions: Questions) -> tuple[np.ndarray, inference.Queries]:
+    def _queries(self, table: SeriesTable, questions: Questions) -> tuple[np.ndarray, Queries]:
         """The order that puts the questions series by series, and their times in it."""
         order, times, starts = questions.by_series(table, self.fitted.scaling, self.fitted.dtype)
         wanted = None if questions.wanted is None else torch.from_numpy(questions.wanted[order])
-        return order, inference.Queries(times, starts, wanted)
+        return order, Queries(times, starts, wanted)
 
     def predict(
         self, table: SeriesTable, questions: Questions, levels: Sequence[float], n_samples: int, point: str

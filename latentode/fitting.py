@@ -17,31 +17,23 @@ from tqdm.auto import tqdm
 from latentode.build import Architecture, build_model
 from latentode.calibration import Calibration, fit_calibration, hiding_contexts
 from latentode.checkpoint import Checkpoint
-from latentode.cuts import split_contexts
 from latentode.frames import Instants, Roles, Scaling, SeriesTable
-from latentode.holdout import withhold_rows, withhold_series
-from latentode.inference import MAX_ROWS, encode, hidden_scores
+from latentode.inference import encode, hidden_scores
 from latentode.kernel_choice import choose_kernels
 from latentode.model import LatentODEModel
-from latentode.series import SeriesBatch, SeriesCollection
+from latentode.pieces import MAX_ROWS
+from latentode.series import SeriesCollection
 from latentode.solve import Solver
 from latentode.solver_report import SolverReport, report_solver
+from latentode.split import split_data
 from latentode.training import Record, TrainingOptions, train
 
 __all__ = ["Fitted", "FittingProblem", "fit_model"]
 
 _log = logging.getLogger("latentode")
 
-# Values farther out than this many spreads train and validate nothing: under a normal likelihood one that is
-# a million spreads out would outweigh all the others together, and even cut to this it would be one that the
-# noise has to explain, everywhere.
-LARGEST_TARGET = 20.0
-
 # Series whose trajectories the solver is judged on.
 PROBES = 32
-
-# Observed values that one validation batch may hold, padding included.
-VALIDATION_CELLS = 50_000
 
 
 @dataclass(frozen=True)
@@ -127,7 +119,15 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
         columns = problem.table.roles.value_cols
         _check_start({"value_cols": start.roles.value_cols}, {"value_cols": columns})
     generator = torch.Generator().manual_seed(problem.seed)
-    data, validation, scaling, held = _split(problem, generator)
+    data, validation, scaling, held = split_data(
+        problem.table,
+        generator,
+        task=problem.task,
+        validation_fraction=problem.validation_fraction,
+        dtype=problem.dtype,
+        # The weights that a warm start goes on from mean something in their own units only.
+        scaling=None if start is None else start.scaling,
+    )
     _log.info(
         "fitting %d series of %d rows, channels %s; %d validation batches, seed %d",
         len(data),
@@ -212,11 +212,12 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
         tolerance=None if problem.fixed_spacing or problem.solver.is_adaptive else options.tolerance,
         calibration=_calibration(problem, model, scaling, held) if problem.calibrate else None,
     )
+    # Warnings point past `fit` and the wrappers around it and this, to the user's own line.
     warning = fitted.solver_report().warning
     if warning is not None:
-        warnings.warn(warning, stacklevel=4)
+        warnings.warn(warning, stacklevel=5)
     if history[-1].ended == "interrupt":
-        warnings.warn(_interrupted(history[-1], options, problem.checkpoint), stacklevel=4)
+        warnings.warn(_interrupted(history[-1], options, problem.checkpoint), stacklevel=5)
     elif problem.checkpoint is not None:
         problem.checkpoint.remove()
     return fitted
@@ -261,7 +262,7 @@ def _calibration(
     problem: FittingProblem, model: LatentODEModel, scaling: Scaling, held: Tensor
 ) -> Calibration | None:
     """From the series that validated, (n_series,) bool; None where they are too few."""
-    raw = problem.table.collection().select(_nonzero(held))
+    raw = problem.table.collection().select(torch.nonzero(held).flatten())
     parts = scaling.scale(raw.cut(MAX_ROWS), problem.dtype)
     contexts = hiding_contexts(parts, torch.Generator().manual_seed(problem.seed))
     hidden = hidden_scores(model, parts, contexts, device=problem.device)
@@ -278,72 +279,6 @@ def _check_start(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
             f"warm_start=True goes on from the weights of the fit before, and they don't suit this one: {listed}. "
             "Leave these as they were, or fit anew with warm_start=False"
         )
-
-
-def _split(
-    problem: FittingProblem, generator: torch.Generator
-) -> tuple[SeriesCollection, list[tuple[SeriesBatch, SeriesBatch]], Scaling, Tensor]:
-    """Training series, validation pairs of context and target, the scaling learned from the former, and
-    which series are withheld whole, (n_series,) bool.
-    """
-    raw = problem.table.collection()
-    held_series = withhold_series(raw, problem.validation_fraction, generator)
-    if held_series.any() or not problem.validation_fraction:
-        held = held_series[raw.series_of_rows]
-    else:
-        held = withhold_rows(raw, problem.task)
-
-    # Long series are cut only now: all parts of a series train, or all validate.
-    parts = raw.cut(MAX_ROWS)
-    shown = parts.restrict(~held)
-    # A channel seen in validation only is better scaled by that than not at all.
-    seen = shown.mask | (parts.mask & ~shown.mask.any(0))
-    values = torch.where(seen, parts.values, torch.nan).numpy()
-    if problem.start is not None:  # its weights mean something in its units only
-        scaling = problem.start.scaling
-    else:
-        scaling = Scaling.learn(values, parts.spans[shown.observed_lengths > 0].numpy())
-
-    everything = _without_outliers(scaling.scale(parts, problem.dtype), problem.table.roles)
-    data = everything.restrict(~held)
-    data = data.select(_nonzero(data.observed_lengths > 0))
-    pairs = []
-    for indices in _chunks(everything, _nonzero(everything.restrict(held).observed_lengths > 0)):
-        batch = everything.batch(indices)
-        visible = ~held[everything.rows(indices)[0]]
-        contexts = split_contexts(batch, problem.task) if held_series.any() else [visible]
-        pairs += [(batch.restrict(keep).compact(), batch.restrict(~keep)) for keep in contexts]
-    return data, pairs, scaling, held_series
-
-
-def _without_outliers(scaled: SeriesCollection, roles: Roles) -> SeriesCollection:
-    """The same rows; what lies farther out than LARGEST_TARGET is not observed, and a warning names it."""
-    usual = scaled.values.abs() <= LARGEST_TARGET
-    counts = (~usual).sum(0).tolist()
-    if not any(counts):
-        return scaled
-    listed = ", ".join(
-        f"{count} of column {name!r}" for name, count in zip(roles.value_cols, counts, strict=True) if count
-    )
-    warnings.warn(
-        f"values more than {LARGEST_TARGET:.0f} spreads from the middle of their column are left out of the fit: "
-        f"{listed}. Look for wrong units and faulty readings there",
-        stacklevel=6,
-    )
-    return replace(scaled, values=scaled.values * usual, mask=scaled.mask & usual)
-
-
-def _nonzero(chosen: torch.Tensor) -> torch.Tensor:
-    return torch.nonzero(chosen).flatten()
-
-
-def _chunks(collection: SeriesCollection, indices: torch.Tensor) -> list[torch.Tensor]:
-    """The chosen series in runs of bounded size, padding included, series of like length together."""
-    if not len(indices):
-        return []
-    indices = indices[torch.argsort(collection.lengths[indices], stable=True)]
-    cells = max(1, int(collection.lengths[indices].max())) * collection.n_channels
-    return list(indices.split(max(1, VALIDATION_CELLS // cells)))
 
 
 def _typical_gap(collection: SeriesCollection) -> float:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
 import torch
@@ -12,11 +11,11 @@ from torch import Tensor
 from latentode.calibration import Calibration, HiddenScores, elapsed
 from latentode.mixtures import mixture_score, value_at_score
 from latentode.model import LatentODEModel
+from latentode.pieces import MAX_ROWS, Queries, chunks_of, most_queries, pieces_of
 from latentode.sampling import named_generator, normal_draws
 from latentode.series import SeriesBatch, SeriesCollection, padded_ranges
 
 __all__ = [
-    "Queries",
     "encode",
     "heldout_log_density",
     "hidden_log_density",
@@ -27,87 +26,8 @@ __all__ = [
     "sample_prior",
 ]
 
-# Numbers that one chunk's largest array may hold: 4 MiB in single precision. Chunks of 32 MiB took
-# half as long again, in page faults.
-CHUNK_NUMBERS = 1_000_000
-
 # Samples of z0 behind a log density.
 N_SCORE_SAMPLES = 16
-
-# Observations of one series that are read at once, in training and in answering.
-MAX_ROWS = 256
-
-# Queries of one series that are answered at once; a longer list is cut, its context read again.
-MAX_QUERIES = 2048
-
-
-@dataclass(frozen=True)
-class Queries:
-    """Times to be answered: (Q,) in model time on the series' clocks, sorted, series after series.
-
-    Series i owns times[starts[i]:starts[i + 1]]. Quantiles, which cost most, are found where `wanted` (Q, D)
-    alone, everywhere without it.
-    """
-
-    times: Tensor
-    starts: Tensor
-    wanted: Tensor | None = None
-
-
-def _pieces(contexts: SeriesCollection, queries: Queries, most: int) -> Tensor:
-    """Ranges of context rows and of queries that are answered together: (P, 4), lasts excluded.
-
-    A series of up to MAX_ROWS observations is one context, its queries cut where there are more than
-    `most`. A longer one is read through windows of MAX_ROWS rows that overlap by half; each answers
-    the queries around its middle, so that a query sees a quarter of a window at least on either side;
-    forecasts are made from the last half window.
-    """
-    ranges = torch.stack(
-        [contexts.starts[:-1], contexts.starts[1:], queries.starts[:-1], queries.starts[1:]], 1
-    )
-    asked = ranges[:, 3] > ranges[:, 2]
-    long = contexts.lengths > MAX_ROWS
-    many = ranges[:, 3] - ranges[:, 2] > most
-    pieces = [ranges[asked & ~long & ~many]]
-    for series in torch.nonzero(asked & (long | many)).flatten().tolist():
-        start, stop, first, last = ranges[series].tolist()
-        windows = [(start, stop, first, last)]
-        if long[series]:
-            windows = _windows(contexts.times[start:stop], queries.times[first:last], start, first)
-        for row, end, one, other in windows:
-            cuts = [(row, end, cut, min(cut + most, other)) for cut in range(one, other, most)]
-            pieces.append(torch.tensor(cuts, dtype=torch.int64).view(-1, 4))
-    return torch.cat(pieces)
-
-
-def _windows(known: Tensor, asked: Tensor, start: int, first: int) -> list[tuple[int, int, int, int]]:
-    n_rows, half = len(known), MAX_ROWS // 2
-    n_windows = -(-(n_rows - MAX_ROWS) // half) + 1
-    rank = torch.searchsorted(known.contiguous(), asked.contiguous())
-    window = ((rank - half // 2) // half).clamp(0, n_windows - 1)
-    # What lies beyond the last row is forecast from the last half window alone: training saw no time
-    # farther from z0 than a window is long, and from a whole one every forecast would be farther.
-    window = torch.where(rank == n_rows, n_windows, window)
-    numbers, counts = torch.unique_consecutive(window, return_counts=True)
-    found, done = [], first
-    for number, count in zip(numbers.tolist(), counts.tolist(), strict=True):
-        row = n_rows - half if number == n_windows else min(number * half, n_rows - MAX_ROWS)
-        end = min(row + MAX_ROWS, n_rows)
-        found.append((start + row, start + end, done, done + count))
-        done += count
-    return found
-
-
-def _chunks(pieces: Tensor, numbers_per_row: int) -> Iterator[Tensor]:
-    """The pieces in runs of bounded size, padding included, pieces of like size together."""
-    n_rows = (pieces[:, 1] - pieces[:, 0]) + (pieces[:, 3] - pieces[:, 2])
-    pieces = pieces[torch.argsort(n_rows, stable=True)]
-    sizes = n_rows.sort().values.tolist()
-    start = 0
-    for stop in range(1, len(pieces) + 1):
-        if stop == len(pieces) or sizes[stop] * (stop + 1 - start) * numbers_per_row > CHUNK_NUMBERS:
-            yield pieces[start:stop]
-            start = stop
 
 
 def _posterior_samples(model: LatentODEModel, context: SeriesBatch, draws: Tensor) -> Tensor:
@@ -147,8 +67,8 @@ def predict(
     draws = normal_draws(n_samples, latent_dim, seed=0)
     standard = torch.special.ndtri(torch.tensor(quantiles, dtype=torch.float64)).tolist()
     numbers_per_row = n_samples * max(latent_dim, n_channels)
-    most = max(1, min(MAX_QUERIES, CHUNK_NUMBERS // numbers_per_row))
-    for chunk in _chunks(_pieces(contexts, queries, most), numbers_per_row):
+    most = most_queries(numbers_per_row)
+    for chunk in chunks_of(pieces_of(contexts, queries, most), numbers_per_row):
         context = contexts.windows(chunk[:, 0], chunk[:, 1]).to(device)
         rows, inside = padded_ranges(chunk[:, 2], chunk[:, 3])
         times = queries.times[rows].to(device)
@@ -191,8 +111,8 @@ def sample(
     """
     n_channels = contexts.n_channels
     paths = torch.empty(n_samples, len(queries.times), n_channels, dtype=contexts.values.dtype)
-    pieces = _pieces(contexts, queries, max(1, len(queries.times)))
-    for chunk in _chunks(pieces, 8 * n_samples * n_channels):
+    pieces = pieces_of(contexts, queries, max(1, len(queries.times)))
+    for chunk in chunks_of(pieces, 8 * n_samples * n_channels):
         context = contexts.windows(chunk[:, 0], chunk[:, 1]).to(device)
         rows, inside = padded_ranges(chunk[:, 2], chunk[:, 3])
         posterior = model.posterior(context)
@@ -262,7 +182,7 @@ def encode(
         first = torch.maximum(first, last - MAX_ROWS)
     number = torch.arange(len(contexts))
     means, stds, order = [], [], []
-    for chunk in _chunks(torch.stack([first, last, number, number], 1), 16 * contexts.n_channels):
+    for chunk in chunks_of(torch.stack([first, last, number, number], 1), 16 * contexts.n_channels):
         posterior = model.posterior(contexts.windows(chunk[:, 0], chunk[:, 1]).to(device))
         means.append(posterior.mean.cpu())
         stds.append(posterior.stddev.cpu())
@@ -281,7 +201,7 @@ def latent(
     """
     latent_dim = model.encoder.latent_dim
     found = torch.empty(len(queries.times), latent_dim, dtype=contexts.values.dtype)
-    for chunk in _chunks(_pieces(contexts, queries, MAX_QUERIES), latent_dim):
+    for chunk in chunks_of(pieces_of(contexts, queries), latent_dim):
         context = contexts.windows(chunk[:, 0], chunk[:, 1]).to(device)
         rows, inside = padded_ranges(chunk[:, 2], chunk[:, 3])
         asked = queries.times[rows].to(device) - model.reference(context).unsqueeze(1)
@@ -324,7 +244,7 @@ def hidden_log_density(
     hidden: list[np.ndarray] = []
     ranges = torch.stack([contexts.starts[:-1], contexts.starts[1:]], 1)
     pieces = torch.cat([ranges, ranges], 1)[contexts.lengths > 0]
-    for chunk in _chunks(pieces, N_SCORE_SAMPLES * contexts.n_channels):
+    for chunk in chunks_of(pieces, N_SCORE_SAMPLES * contexts.n_channels):
         rows, inside = padded_ranges(chunk[:, 0], chunk[:, 1])
         batch = contexts.windows(chunk[:, 0], chunk[:, 1])
         for number, keep in enumerate(choose(batch)):
@@ -357,7 +277,7 @@ def hidden_scores(
     pieces = torch.cat([ranges, ranges], 1)[collection.lengths > 0]
     numbers_per_row = N_SCORE_SAMPLES * max(model.encoder.latent_dim, collection.n_channels)
     found: list[list[Tensor]] = []
-    for chunk in _chunks(pieces, numbers_per_row):
+    for chunk in chunks_of(pieces, numbers_per_row):
         rows, _ = padded_ranges(chunk[:, 0], chunk[:, 1])
         batch = collection.windows(chunk[:, 0], chunk[:, 1])
         for keep in contexts:

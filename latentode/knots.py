@@ -13,16 +13,19 @@ COARSEST = 1 / 4
 # More knots than this over the span of the series, and the field is stiff rather than worth resolving.
 MAX_KNOTS = 1000
 
-# An error this far below the tolerance doubles the spacing. Fourth order multiplies it by 16 then, which
-# leaves a margin of six, so that the spacing does not flutter.
-MARGIN = 100.0
+# The interpolant between knots is of fourth order, the steps are of fourth or fifth: what a finer spacing
+# gains is judged by the one, what a coarser one loses by the other.
+FINER_ORDER, COARSER_ORDER = 4, 5
 
-# Halvings at one look at the error, which is of no order yet where it is large.
-MOST_HALVINGS = 2
+# A spacing becomes coarser where its error would still be so far below the tolerance, so that it does not flutter.
+MARGIN = 3.0
+
+# At one look at the error, which is of no order yet where it is large: to a quarter of the spacing.
+MOST_REFINEMENTS = 4
 
 
 def next_spacing(spacing: float, error: float, *, tolerance: float, span: float) -> float:
-    """The knot spacing after a look at the solver's error, from the same powers of two always.
+    """The knot spacing after a look at the solver's error: 1/4, 1/6, 1/8, 1/12, 1/16 and so on.
 
     Args:
         error: relative error of the trajectories at this spacing; not finite where the solve diverged.
@@ -30,14 +33,29 @@ def next_spacing(spacing: float, error: float, *, tolerance: float, span: float)
         span: length of the solve in model time.
 
     Returns:
-        The spacing halved once or twice, kept or doubled.
+        The spacing refined by one to four of these, kept, or made coarser by one.
     """
     if not error <= tolerance:
-        excess = error / tolerance if math.isfinite(error) else math.inf
-        halvings = 1 if excess <= 16 else MOST_HALVINGS
-        while halvings and span / spacing < MAX_KNOTS:
-            spacing, halvings = spacing / 2, halvings - 1
+        expected = error if math.isfinite(error) else math.inf
+        for _ in range(MOST_REFINEMENTS):
+            if expected <= tolerance or span / spacing >= MAX_KNOTS:
+                break
+            finer = _finer(spacing)
+            expected *= (finer / spacing) ** FINER_ORDER
+            spacing = finer
         return spacing
-    if error < tolerance / MARGIN and spacing < COARSEST:
-        return 2 * spacing
+    coarser = _coarser(spacing)
+    if coarser <= COARSEST and MARGIN * error * (coarser / spacing) ** COARSER_ORDER <= tolerance:
+        return coarser
     return spacing
+
+
+def _finer(spacing: float) -> float:
+    """The largest 2^k or 2^k / 3 below the spacing."""
+    mantissa, exponent = math.frexp(spacing)  # in [1/2, 1)
+    return math.ldexp(2 / 3 if mantissa > 2 / 3 else 1 / 2 if mantissa > 1 / 2 else 1 / 3, exponent)
+
+
+def _coarser(spacing: float) -> float:
+    mantissa, exponent = math.frexp(spacing)
+    return math.ldexp(2 / 3 if mantissa < 2 / 3 else 1.0, exponent)

@@ -23,9 +23,9 @@ SIZES = {
     "knot_spacing",
 }
 OURS = [
-    "fused, twice the spacing",
+    "fused, coarser",
     "fused",
-    "fused, half the spacing",
+    "fused, finer",
     "torchdiffeq",
     "torchdiffeq, packed GRU",
 ]

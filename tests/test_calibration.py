@@ -18,6 +18,7 @@ from latentode.calibration import (
     hiding_contexts,
 )
 from latentode.datasets import make_oscillator
+from latentode.pieces import Queries
 from latentode.solve import Solver
 
 LEVELS = (0.5, 0.8, 0.9, 0.95)
@@ -233,7 +234,7 @@ def test_bands_of_a_model_that_knows_nothing_hold_what_they_say():
     found = inference.hidden_scores(model, known, hiding_contexts(known, torch.Generator().manual_seed(0)))
     calibration = fit_calibration(found, known.series_of_rows.numpy()[found.row], 2)
     keep = (torch.arange(len(fresh.times)) % 20 < 8) | (torch.arange(len(fresh.times)) % 20 == 14)
-    queries = inference.Queries(fresh.times, fresh.starts)
+    queries = Queries(fresh.times, fresh.starts)
     tails = [0.5 - side * level / 2 for level in LEVELS for side in (1, -1)]
     held = {}
     for name, adjustment in (("before", None), ("after", calibration)):

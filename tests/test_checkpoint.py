@@ -386,8 +386,10 @@ def test_a_second_interrupt_is_raised(frame, path, monkeypatch):
         patched.setattr(fitting, "_probe", interrupting)  # the second, after it
         with pytest.raises(KeyboardInterrupt):
             make_model(path, 20).fit(frame)
-    with pytest.warns(UserWarning, match="training was interrupted after its check at step 1 of 20"):
+    said = "training was interrupted after its check at step 1 of 20"
+    with pytest.warns(UserWarning, match=said) as caught:
         model = make_model(path, 20).fit(frame)
+    assert caught[0].filename == __file__  # it points at the line that called fit
     assert model.history_.ended.tolist() == ["interrupt"]
 
 

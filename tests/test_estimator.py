@@ -372,15 +372,15 @@ def test_parts_of_a_long_series_never_train_and_validate():
         [pd.DataFrame({"patient": k, "hours": time, "x": np.sin(time / 20 + k)}) for k in range(12)]
     )
     seen = []
-    original = fitting._split
+    original = fitting.split_data
 
-    def watched(problem, generator):
-        result = original(problem, generator)
+    def watched(*arguments, **settings):
+        result = original(*arguments, **settings)
         seen.append((len(result[0]), sum(len(context.times) for context, _ in result[1])))
         return result
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fitting, "_split", watched)
+        patch.setattr(fitting, "split_data", watched)
         quick(max_iter=1, residual=None).fit(long)
     # 600 rows are three parts: ten series train, two validate, each of their parts on both tasks.
     assert seen == [(30, 12)]

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from latentode import LatentODE, SeriesCollection, inference
+from latentode import LatentODE, SeriesCollection, pieces
 from latentode.frames import ask_rows
-from latentode.inference import MAX_ROWS, Queries
+from latentode.pieces import MAX_ROWS, Queries, pieces_of
 from latentode.sampling import named_generator, normal_draws
 
 
@@ -39,10 +39,10 @@ def test_pieces_answer_every_query_once_with_context_on_both_sides():
     contexts = long_collection([5, 1000, 0, 300])
     asked = torch.cat([torch.linspace(-0.5, 1.5, n, dtype=torch.float64) for n in (7, 900, 3, 5000)])
     queries = Queries(asked, torch.tensor([0, 7, 907, 910, 5910]))
-    pieces = inference._pieces(contexts, queries, most=2000)
-    answered = torch.cat([torch.arange(first, last) for first, last in pieces[:, 2:].tolist()])
+    found = pieces_of(contexts, queries, most=2000)
+    answered = torch.cat([torch.arange(first, last) for first, last in found[:, 2:].tolist()])
     assert answered.sort().values.tolist() == list(range(5910))
-    for row, end, first, last in pieces.tolist():
+    for row, end, first, last in found.tolist():
         assert end - row <= MAX_ROWS
         assert last - first <= 2000
         series = int(np.searchsorted(queries.starts.numpy(), first, side="right")) - 1
@@ -75,9 +75,9 @@ def test_a_series_longer_than_a_window_is_answered_everywhere():
 
 def test_chunks_of_any_size_give_the_same_answers(fitted, frame, monkeypatch):
     whole = fitted.predict(frame, level=80)
-    monkeypatch.setattr(inference, "CHUNK_NUMBERS", 1)
+    monkeypatch.setattr(pieces, "CHUNK_NUMBERS", 1)
     pd.testing.assert_frame_equal(fitted.predict(frame, level=80), whole, rtol=1e-4, atol=1e-3)
-    monkeypatch.setattr(inference, "MAX_QUERIES", 3)
+    monkeypatch.setattr(pieces, "MAX_QUERIES", 3)
     pd.testing.assert_frame_equal(fitted.predict(frame, level=80), whole, rtol=1e-4, atol=1e-3)
 
 

@@ -1,10 +1,11 @@
-"""The knot spacing follows the error, by powers of two, without fluttering."""
+"""The knot spacing follows the error, by halves and thirds of them, without fluttering."""
 
 import math
+from itertools import pairwise
 
 import pytest
 
-from latentode.knots import START_SPACING, next_spacing
+from latentode.knots import MARGIN, START_SPACING, next_spacing
 
 TOLERANCE = 3e-4
 
@@ -24,19 +25,31 @@ def test_it_settles_where_the_tolerance_is_met(constant, order):
     visited = settled(constant, order=order)
     assert visited[-1] == visited[-2]  # one spacing, not two by turns
     assert constant * visited[-1] ** order <= TOLERANCE
-    assert visited[-1] == 1 / 4 or constant * (2 * visited[-1]) ** order > TOLERANCE / 100
+    assert visited[-1] == 1 / 4 or constant * (2 * visited[-1]) ** order > TOLERANCE / MARGIN
 
 
 def test_errors_beside_the_limits_do_not_make_it_flutter():
-    for error in (TOLERANCE / 101, TOLERANCE * 0.99, TOLERANCE * 1.01):
-        assert len(set(settled(error / START_SPACING**4)[3:])) == 1
+    for error in (TOLERANCE / MARGIN / 16, TOLERANCE * 0.99, TOLERANCE * 1.01):
+        assert len(set(settled(error / START_SPACING**4)[4:])) == 1
 
 
-def test_a_sharper_field_is_followed_two_halvings_at_a_time():
-    assert next_spacing(1 / 8, 1.1 * TOLERANCE, tolerance=TOLERANCE, span=1.0) == 1 / 16
-    assert next_spacing(1 / 8, 100 * TOLERANCE, tolerance=TOLERANCE, span=1.0) == 1 / 32
-    for diverged in (math.inf, math.nan):
-        assert next_spacing(1 / 8, diverged, tolerance=TOLERANCE, span=1.0) == 1 / 32
+def test_it_goes_through_halves_and_thirds_of_them():
+    visited = [1 / n for n in (8, 12, 16, 24, 32, 48)]
+    for before, after in pairwise(visited):
+        assert next_spacing(before, 1.1 * TOLERANCE, tolerance=TOLERANCE, span=1.0) == pytest.approx(
+            after, rel=1e-12
+        )
+        assert next_spacing(after, 0.0, tolerance=TOLERANCE, span=1.0) == pytest.approx(before, rel=1e-12)
+    assert next_spacing(1 / 4, 0.0, tolerance=TOLERANCE, span=1.0) == 1 / 4
+    # One that a user chose joins them.
+    assert next_spacing(0.1, 1.1 * TOLERANCE, tolerance=TOLERANCE, span=1.0) == pytest.approx(1 / 12)
+    assert next_spacing(0.1, 0.0, tolerance=TOLERANCE, span=1.0) == 1 / 8
+
+
+def test_a_sharper_field_is_followed_to_a_quarter_at_a_time():
+    assert next_spacing(1 / 8, 15 * TOLERANCE, tolerance=TOLERANCE, span=1.0) == 1 / 16
+    for error in (1e3 * TOLERANCE, math.inf, math.nan):
+        assert next_spacing(1 / 8, error, tolerance=TOLERANCE, span=1.0) == 1 / 32
 
 
 def test_a_stiff_field_does_not_take_knots_without_end():

@@ -28,10 +28,10 @@ LAYERS = [
     {"frames", "encoders", "dynamics", "likelihoods", "residual"},
     {"model"},
     {"elbo"},
-    {"inference", "build", "kernel_choice", "solver_report"},
+    {"pieces", "inference", "build", "kernel_choice", "solver_report"},
     {"checkpoint", "faults", "training_state"},
-    {"training"},
-    {"fitting"},
+    {"training", "training_options"},
+    {"fitting", "split"},
     {"persistence", "answers", "parameters", "evaluation"},
     {"estimator"},
 ]

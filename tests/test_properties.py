@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from latentode import LatentODE, fitting, inference
+from latentode import LatentODE, fitting, pieces
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*too little to learn:UserWarning"),
@@ -263,7 +263,7 @@ def rows_and_companions_do_not_matter(frame, seed):
     queries = frame.assign(t=frame.t + 0.5, a=np.nan, b=np.nan).set_axis(frame.index + len(frame))
     same(model.predict(pd.concat([queries, frame])).loc[frame.index])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(inference, "CHUNK_NUMBERS", 500)
+        patch.setattr(pieces, "CHUNK_NUMBERS", 500)
         same(model.predict(frame))
 
 

@@ -97,7 +97,7 @@ def test_the_estimator_reports_and_keeps_it_in_the_file(tmp_path):
     observed, _ = make_oscillator(n_series=12, seed=0)
     model = LatentODE(id_col="series", time_col="time", max_iter=40, random_state=0).fit(observed)
     before = model.solver_report_
-    assert before.method == "rk4"
+    assert before.method == "tsit5"
     assert before.engine == "fused"
     assert before.error < 1e-2
     for line in ("solver", "knots", "evaluations of the field", "of the observation noise"):
@@ -105,6 +105,9 @@ def test_the_estimator_reports_and_keeps_it_in_the_file(tmp_path):
     model.set_solver(method="euler")
     assert model.solver_report_.error > 5 * before.error
     assert model.solver_report_.n_evaluations < before.n_evaluations
+    model.set_solver(method="tsit5").set_solver(engine="torchdiffeq")
+    assert model.solver_report_.method == "rk4"  # torchdiffeq has no tsit5
+    assert model.solver_report_.engine == "torchdiffeq"
     model.save(tmp_path / "m.latentode")
     assert LatentODE.load(tmp_path / "m.latentode").solver_report_ == model.solver_report_
 
@@ -114,6 +117,9 @@ def test_a_fit_warns_where_its_solver_limits_it():
     model = LatentODE(
         id_col="series", time_col="time", method="euler", knot_spacing=0.5, max_iter=60, random_state=0
     )
-    with pytest.warns(UserWarning, match="the solver, not the data, limits the accuracy: euler errs by"):
+    with pytest.warns(
+        UserWarning, match="the solver, not the data, limits the accuracy: euler errs by"
+    ) as caught:
         model.fit(observed)
+    assert caught[0].filename == __file__  # it points at the line that called fit
     assert math.isfinite(model.solver_report_.noise_share)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from latentode.frames.table import Roles
+from latentode.frames.roles import Roles
 
 __all__ = ["SAMPLE", "answer", "answer_rows", "float_dtype"]
 

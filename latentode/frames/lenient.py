@@ -10,13 +10,12 @@ import numpy as np
 import pandas as pd
 
 from latentode.frames.clock import read_times
+from latentode.frames.roles import Roles, find_roles
 from latentode.frames.table import (
-    Roles,
     SeriesTable,
     _as_frame,
     _check_duplicates,
     _check_finite,
-    _find_roles,
     _read_values,
     read_keys,
 )
@@ -42,7 +41,7 @@ def read_leniently(
     refused: list[str] = []
     try:
         frame, from_array = _as_frame(data)
-        roles = _find_roles(frame, id_col, time_col, value_cols, from_array=from_array)
+        roles = find_roles(frame, id_col, time_col, value_cols, from_array=from_array)
     except (TypeError, ValueError) as failure:
         return None, [str(failure)]
     columns = {}

@@ -14,58 +14,12 @@ from latentode.frames.arrays import as_array
 from latentode.frames.clock import Instants, as_index, read_times
 from latentode.frames.hints import likely_id, role_hint
 from latentode.frames.libraries import to_pandas
+from latentode.frames.roles import Roles, find_roles
 from latentode.series import SeriesCollection
 
-__all__ = ["Roles", "SeriesTable", "read_frame", "read_keys", "shown"]
+__all__ = ["SeriesTable", "read_frame", "read_keys", "shown"]
 
 SINGLE = 0  # the id of the only series of a frame without ids
-
-
-@dataclass(frozen=True)
-class Roles:
-    """Which columns hold what. `id_level` and `time_level` say that the role is the index's.
-
-    Where `id_name` is None the frame is a single series. `from_array` marks a plain array, whose
-    clock is the row number.
-    """
-
-    id_name: Hashable | None
-    time_name: Hashable | None
-    value_cols: tuple[Hashable, ...]
-    id_level: int | None = None
-    time_level: int | None = None
-    from_array: bool = False
-
-    @property
-    def is_single(self) -> bool:
-        return self.id_name is None and self.id_level is None
-
-    @property
-    def key_columns(self) -> list[Hashable]:
-        """The id and time columns, where they are columns."""
-        columns = []
-        if self.id_level is None and self.id_name is not None:
-            columns.append(self.id_name)
-        if self.time_level is None and self.time_name is not None:
-            columns.append(self.time_name)
-        return columns
-
-    def id_of(self, frame: pd.DataFrame) -> pd.Index | None:
-        if self.is_single:
-            return None
-        if self.id_level is not None:
-            return frame.index.get_level_values(self.id_level)
-        return as_index(frame[self.id_name])
-
-    def time_of(self, frame: pd.DataFrame) -> pd.Index:
-        if self.time_level is not None:
-            return frame.index.get_level_values(self.time_level)
-        return as_index(frame[self.time_name])
-
-    def describe_time(self) -> str:
-        if self.time_level is None:
-            return f"time column {self.time_name!r}"
-        return "the index" if self.is_single else "the index's time level"
 
 
 @dataclass(frozen=True)
@@ -158,7 +112,7 @@ def read_frame(
         TypeError, ValueError: for whatever is wrong with the frame, naming series and column.
     """
     frame, from_array = _as_frame(data)
-    roles = _find_roles(frame, id_col, time_col, value_cols, from_array=from_array)
+    roles = find_roles(frame, id_col, time_col, value_cols, from_array=from_array)
     ids, codes, times = read_keys(frame, roles, like=like)
     table = SeriesTable(frame, roles, ids, codes, times, _read_channels(frame, roles))
     _check_finite(table)
@@ -211,71 +165,6 @@ def _as_frame(data: Any) -> tuple[pd.DataFrame, bool]:
     if len(frame) == 0:
         raise ValueError("the frame is empty: it has no rows")
     return frame, from_array
-
-
-def _find_roles(
-    frame: pd.DataFrame,
-    id_col: Hashable | None,
-    time_col: Hashable | None,
-    value_cols: Sequence[Hashable] | None,
-    *,
-    from_array: bool,
-) -> Roles:
-    for role, name in (("id_col", id_col), ("time_col", time_col)):
-        if not isinstance(name, Hashable):
-            raise TypeError(f"{role} must be the name of one column; got {name!r}")
-    levels = list(frame.index.names)
-    is_multi = isinstance(frame.index, pd.MultiIndex)
-    if is_multi and frame.index.nlevels != 2 and (id_col is None or time_col is None):
-        raise ValueError(
-            f"the index has {frame.index.nlevels} levels; a (series, time) index has two. "
-            "Name id_col and time_col, or use reset_index"
-        )
-
-    def find(name: Hashable | None, role: str, default: int | None) -> tuple[Hashable | None, int | None]:
-        if name is None:
-            return (levels[default] if default is not None else None), default
-        if name in frame.columns:
-            return name, None
-        if name in levels:
-            return name, levels.index(name)
-        raise ValueError(
-            f"{role}={name!r} is neither a column nor an index level of the frame; "
-            f"its columns are {_listed(frame.columns)}"
-        )
-
-    id_name, id_level = find(id_col, "id_col", 0 if is_multi else None)
-    if time_col is None and not is_multi and id_col is not None and isinstance(frame.index, pd.RangeIndex):
-        raise ValueError(
-            f"id_col={id_col!r} was given without time_col, and the index only counts the rows; "
-            "name the time column with time_col=..."
-        )
-    time_name, time_level = find(time_col, "time_col", frame.index.nlevels - 1)
-    if (id_col is not None and id_col == time_col) or (id_level is not None and id_level == time_level):
-        raise ValueError(f"{id_col!r} can't be both the id and the time; name one column for each")
-    keys = {id_name if id_level is None else None, time_name if time_level is None else None} - {None}
-    if value_cols is None:
-        chosen = [column for column in frame.columns if column not in keys]
-        if not chosen:
-            raise ValueError("the frame has no value columns beside its id and time columns")
-    else:
-        if isinstance(value_cols, str):
-            raise TypeError(f"value_cols must be a list of column names; got the text {value_cols!r}")
-        chosen = list(value_cols)
-        if not chosen:
-            raise ValueError("value_cols is empty; name at least one column, or leave it out to take all")
-        missing = [column for column in chosen if column not in frame.columns]
-        if missing:
-            raise ValueError(
-                f"the frame lacks the value columns {_listed(missing)}; "
-                f"its columns are {_listed(frame.columns)}"
-            )
-        if len(set(chosen)) < len(chosen):
-            raise ValueError(f"value_cols names a column twice: {_listed(chosen)}")
-        both = [column for column in chosen if column in keys]
-        if both:
-            raise ValueError(f"{both[0]!r} can't be both a value column and the id or time column")
-    return Roles(id_name, time_name, tuple(chosen), id_level, time_level, from_array)
 
 
 def _read_channels(frame: pd.DataFrame, roles: Roles) -> np.ndarray:
@@ -386,9 +275,3 @@ def _key_names(roles: Roles) -> str:
 
 def _name(name: Hashable | None, otherwise: str) -> str:
     return otherwise if name is None else f"column {name!r}"
-
-
-def _listed(names: Any, most: int = 12) -> str:
-    names = list(names)
-    shown = ", ".join(repr(name) for name in names[:most])
-    return f"[{shown}{', ...' if len(names) > most else ''}]"

@@ -2,7 +2,7 @@
 
 from latentode.solve.integrate import StiffFieldError, integrate, naming_stiffness, uses_fused
 from latentode.solve.rails import NonFiniteFieldError, check_field
-from latentode.solve.solver import Solver
+from latentode.solve.solver import Solver, best_method
 from latentode.solve.trajectory import Trajectory, solve, step_doubling_error
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "Solver",
     "StiffFieldError",
     "Trajectory",
+    "best_method",
     "check_field",
     "integrate",
     "naming_stiffness",

