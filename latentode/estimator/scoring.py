@@ -85,7 +85,7 @@ class _Scoring(_Reading):
             task: "extrapolate", "interpolate" or "both"; None takes the model's.
             leads: bins of the time from a hidden row to the nearest row of the context (to extrapolate, the
                 last): how many, with about equally many rows in each, or a list of upper edges such as
-                ["6h", "12h", "2d"] (numbers where times are), beyond the last of which nothing is scored.
+                ["6h", "12h", "48h"] (numbers where times are), beyond the last of which nothing is scored.
             horizon: with a number of bins, the lead time beyond which nothing is scored.
             n_origins: contexts made of each series: origins, evenly over its rows from a third to the end,
                 or random hidings.
