@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from latentode.continuity import restart_density
 from latentode.model import LatentODEModel
 from latentode.series import SeriesBatch
 
@@ -22,12 +23,13 @@ class Bound:
     """The two parts of the bound, a number for each series: log_likelihood (B,), kl (B,).
 
     `objective` (B,) is what training maximises in place of the log likelihood; at residual_share 1 and
-    context_weight 1 it is the log likelihood itself.
+    context_weight 1 it is the log likelihood itself. `restart` (B,) is `restart_density`, None unless asked for.
     """
 
     log_likelihood: Tensor
     kl: Tensor
     objective: Tensor
+    restart: Tensor | None = None
 
     @property
     def elbo(self) -> Tensor:
@@ -44,6 +46,7 @@ def elbo(
     generator: torch.Generator | None = None,
     residual_share: float = 1.0,
     context_weight: float = 1.0,
+    restarts: bool = False,
 ) -> Bound:
     r"""ELBO = E_q(z0 | context)[ log p(target | z0) ] - KL(q(z0 | context) || N(0, I)).
 
@@ -67,6 +70,7 @@ def elbo(
     Args:
         context, target: on the same clock; the target usually holds the context's entries too. With
             context_weight < 1 the context must have the target's rows (`SeriesBatch.restrict`).
+        restarts: finds `restart` too, at the price of reading the target once more.
 
     Shapes:
         (B, N) and (B, M) rows -> two numbers a series.
@@ -83,7 +87,8 @@ def elbo(
     ).to(device)
     z0 = posterior.mean + posterior.stddev * noise
     target = target.shift(model.reference(context))
-    residuals = model.residuals(z0, target)
+    states = model.solve(z0, target.times).at(target.times)
+    residuals = (target.values - model.likelihood.mean(states)) * target.mask
     hidden = 1 - context_weight
     if hidden and context.mask.shape != target.mask.shape:
         raise ValueError(
@@ -101,7 +106,8 @@ def elbo(
     # KL between normals: (mu^2 + sigma^2 - 1) / 2 - log sigma.
     variance = posterior.variance
     kl = 0.5 * (posterior.mean.square() + variance - 1 - variance.log()).sum(-1)
-    return Bound(log_likelihood.mean(0), kl, objective.mean(0))
+    restart = restart_density(model, states, target, generator) if restarts else None
+    return Bound(log_likelihood.mean(0), kl, objective.mean(0), restart)
 
 
 def _log_likelihood(model: LatentODEModel, target: SeriesBatch, residuals: Tensor, mask: Tensor) -> Tensor:

@@ -33,6 +33,8 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "learning_rate": [_POSITIVE, None],
     "kl_weight": [_WEIGHT],
     "context_weight": [Interval(Real, 0, 1, closed="both"), None],
+    "residual_share": [Interval(Real, 0, 1, closed="both")],
+    "continuity_weight": [_WEIGHT, None],
     "validation_fraction": [Interval(Real, 0, 1, closed="left")],
     "patience": [_COUNT],
     "n_samples": [_COUNT],

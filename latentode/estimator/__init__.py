@@ -64,6 +64,12 @@ class LatentODE(_Fitting, _Solving, _Asking, _Latents, _Scoring, _Files, BaseEst
         kl_weight: weight of the KL term in training.
         context_weight: share of the context's own likelihood in training, from 0 to 1; None takes 0.05 for
             task="extrapolate" and 1 otherwise.
+        residual_share: share of the residual process in what the trajectory learns from at the end of training,
+            from 0 to 1; the rest is the likelihood of white noise, which keeps the trajectory from leaving its
+            work to the residual.
+        continuity_weight: weight of the log density of a trajectory's states under the posteriors of the same
+            series begun later, which carries forecasts beyond the span of the training series; None takes 0.3
+            where z0 stands at the first observation and task is not "interpolate", else 0.
         validation_fraction: share of the series withheld to choose the best weights by; with fewer than
             ten series rows are withheld instead. 0 withholds nothing.
         patience: validation checks (forty in max_iter) without improvement before training stops; counted
@@ -140,6 +146,8 @@ class LatentODE(_Fitting, _Solving, _Asking, _Latents, _Scoring, _Files, BaseEst
         learning_rate: float | None = None,
         kl_weight: float = 0.3,
         context_weight: float | None = None,
+        residual_share: float = 0.5,
+        continuity_weight: float | None = None,
         validation_fraction: float = 0.15,
         patience: int = 10,
         n_samples: int = 64,
@@ -174,6 +182,8 @@ class LatentODE(_Fitting, _Solving, _Asking, _Latents, _Scoring, _Files, BaseEst
         self.learning_rate = learning_rate
         self.kl_weight = kl_weight
         self.context_weight = context_weight
+        self.residual_share = residual_share
+        self.continuity_weight = continuity_weight
         self.validation_fraction = validation_fraction
         self.patience = patience
         self.n_samples = n_samples

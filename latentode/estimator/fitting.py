@@ -87,6 +87,8 @@ class _Fitting(BaseEstimator):
                 "learning_rate": self.learning_rate,
                 "kl_weight": self.kl_weight,
                 "context_weight": self._context_weight(),
+                "residual_share": self.residual_share,
+                "continuity_weight": self._continuity_weight(),
                 "patience": self.patience,
                 "tolerance": self.tolerance,
             },
@@ -165,6 +167,16 @@ class _Fitting(BaseEstimator):
         if self.context_weight is not None:
             return self.context_weight
         return 0.05 if self.task == "extrapolate" else 1.0
+
+    def _continuity_weight(self) -> float:
+        if self.continuity_weight and self.origin == "last":
+            raise ValueError(
+                "continuity_weight is for origin='first': a z0 at the last observation has no later start to be "
+                "continuous with; leave it None"
+            )
+        if self.continuity_weight is not None:
+            return self.continuity_weight
+        return 0.3 if self.origin == "first" and self.task != "interpolate" else 0.0
 
 
 def _check_observed(table: SeriesTable) -> None:
