@@ -44,6 +44,9 @@ VARIANTS: dict[str, Settings] = {
     "task='extrapolate'": {"task": "extrapolate"},
     # The literature's model: white noise, the whole KL, z0 at the first observation.
     "residual=None, kl_weight=1, origin='first'": {"residual": None, "kl_weight": 1.0, "origin": "first"},
+    "likelihood='student_t'": {"likelihood": "student_t"},
+    "likelihood='laplace'": {"likelihood": "laplace"},
+    "noise_scale='predicted'": {"noise_scale": "predicted"},
     "max_iter halved": {"max_iter": 0.5},
     "max_iter doubled": {"max_iter": 2.0},
 }

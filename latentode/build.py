@@ -8,7 +8,7 @@ import torch
 
 from latentode.dynamics import MLPField
 from latentode.encoders import GRUEncoder
-from latentode.likelihoods import GaussianLikelihood
+from latentode.likelihoods import Likelihood
 from latentode.model import LatentODEModel
 from latentode.residual import GaussMarkov
 from latentode.solve import Solver
@@ -23,6 +23,7 @@ class Architecture:
     Args:
         residual: kernel of the residual process of each channel, or None for no residual process.
         typical_gap: median time between observations, in model time.
+        likelihood: law of the noise of all channels, or of each; noise_scale where its scale comes from.
     """
 
     n_channels: int
@@ -34,6 +35,8 @@ class Architecture:
     residual: tuple[str, ...] | None
     typical_gap: float
     field_bound: float | None = 20.0
+    likelihood: str | tuple[str, ...] = "gaussian"
+    noise_scale: str = "learned"
 
     @classmethod
     def choose(
@@ -47,6 +50,8 @@ class Architecture:
         field_units: tuple[int, ...] | None = None,
         encoder_units: int | None = None,
         decoder_units: tuple[int, ...] | None = None,
+        likelihood: str | tuple[str, ...] = "gaussian",
+        noise_scale: str = "learned",
     ) -> Architecture:
         """Sizes by the number of channels, where they are not given.
 
@@ -65,6 +70,8 @@ class Architecture:
             origin=origin,
             residual=residual,
             typical_gap=typical_gap,
+            likelihood=likelihood,
+            noise_scale=noise_scale,
         )
 
 
@@ -85,7 +92,13 @@ def build_model(
                 typical_gap=sizes.typical_gap,
             ),
             MLPField(sizes.latent_dim, sizes.field_units, bound=sizes.field_bound),
-            GaussianLikelihood(sizes.latent_dim, sizes.n_channels, sizes.decoder_units),
+            Likelihood(
+                sizes.latent_dim,
+                sizes.n_channels,
+                sizes.decoder_units,
+                noise=sizes.likelihood,
+                noise_scale=sizes.noise_scale,
+            ),
             residual=None if sizes.residual is None else GaussMarkov(sizes.n_channels, sizes.residual),
             solver=solver,
         )

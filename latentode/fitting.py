@@ -107,8 +107,8 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
     """Withholds validation data, learns the scaling from the rest, builds the model and trains it.
 
     Args:
-        sizes: latent_dim, field_units, encoder_units, decoder_units; None leaves the choice to
-            `Architecture.choose`.
+        sizes: latent_dim, field_units, encoder_units, decoder_units, likelihood, noise_scale; None leaves the
+            choice of a size to `Architecture.choose`.
         training: fields of `TrainingOptions`; batch_size and learning_rate may be None.
 
     Raises:

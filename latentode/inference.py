@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from latentode.calibration import Calibration, HiddenScores, elapsed
-from latentode.mixtures import mixture_score, value_at_score
 from latentode.model import LatentODEModel
+from latentode.noise import N_NODES
 from latentode.pieces import MAX_ROWS, Queries, chunks_of, most_queries, pieces_of
 from latentode.sampling import named_generator, normal_draws
 from latentode.series import SeriesBatch, SeriesCollection, padded_ranges
@@ -34,6 +34,13 @@ def _posterior_samples(model: LatentODEModel, context: SeriesBatch, draws: Tenso
     """Mu + sigma * eps with the same draws (S, L) for every series: (S, B, L)."""
     posterior = model.posterior(context)
     return posterior.mean + posterior.stddev * draws.to(posterior.mean).unsqueeze(1)
+
+
+def _numbers_per_row(model: LatentODEModel, n_samples: int) -> int:
+    """How many numbers a row takes; a law of noise that is not normal has several normals a sample."""
+    likelihood = model.likelihood
+    n_normals = 1 if likelihood.is_gaussian else N_NODES
+    return n_samples * max(model.encoder.latent_dim, n_normals * likelihood.n_channels)
 
 
 @torch.no_grad()
@@ -63,10 +70,9 @@ def predict(
     found = torch.full((len(quantiles), n_queries, n_channels), torch.nan, dtype=contexts.values.dtype)
     wanted = torch.ones(1, 1, dtype=torch.bool) if queries.wanted is None else queries.wanted
     wanted = wanted.expand(n_queries, n_channels)
-    latent_dim = model.encoder.latent_dim
-    draws = normal_draws(n_samples, latent_dim, seed=0)
+    draws = normal_draws(n_samples, model.encoder.latent_dim, seed=0)
     standard = torch.special.ndtri(torch.tensor(quantiles, dtype=torch.float64)).tolist()
-    numbers_per_row = n_samples * max(latent_dim, n_channels)
+    numbers_per_row = _numbers_per_row(model, n_samples)
     most = most_queries(numbers_per_row)
     for chunk in chunks_of(pieces_of(contexts, queries, most), numbers_per_row):
         context = contexts.windows(chunk[:, 0], chunk[:, 1]).to(device)
@@ -80,14 +86,14 @@ def predict(
         place = wanted[rows] & inside.unsqueeze(-1)
         row, channel = rows.unsqueeze(-1).expand(place.shape)[place], torch.nonzero(place)[:, -1]
         place = place.to(device)
-        means, std = answer.component_means[:, place], answer.variance[place].sqrt()
+        mixture = answer.at(place)
         lead, between = elapsed(context, times)
         for number, score in enumerate(standard):
             if calibration is None:
-                z = torch.full_like(std, score)
+                z = torch.full_like(mixture.means[0], score)
             else:
                 z = calibration.adjusted(score, lead, between)[place]
-            found[number, row, channel] = value_at_score(means, std, z).cpu()
+            found[number, row, channel] = mixture.value_at(z).cpu()
     return mean, found
 
 
@@ -128,12 +134,18 @@ def sample(
             of_state[:, place] = generator.standard_normal(of_state[:, place].shape)
             of_path[:, place, :n_rows] = generator.standard_normal((n_samples, n_rows, n_channels, 2))
             if observation_noise:
-                of_noise[:, place, :n_rows] = generator.standard_normal((n_samples, n_rows, n_channels))
+                drawn = generator.standard_normal((n_samples, n_rows, n_channels))
+                if not model.likelihood.is_gaussian:
+                    drawn *= np.sqrt(model.likelihood.draw_variance(generator, (n_samples, n_rows)))
+                of_noise[:, place, :n_rows] = drawn
         z0 = like + posterior.stddev * torch.from_numpy(of_state).to(like)
         found = model.sample_paths(
-            context, queries.times[rows].to(device), z0, torch.from_numpy(of_path).to(device)
+            context,
+            queries.times[rows].to(device),
+            z0,
+            torch.from_numpy(of_path).to(device),
+            observation=torch.from_numpy(of_noise).to(like),
         )
-        found = found + model.likelihood.noise_variance.sqrt() * torch.from_numpy(of_noise).to(like)
         paths[:, rows[inside]] = found.cpu()[:, inside]
     return paths
 
@@ -275,7 +287,7 @@ def hidden_scores(
     draws = normal_draws(N_SCORE_SAMPLES, model.encoder.latent_dim, seed=0)
     ranges = torch.stack([collection.starts[:-1], collection.starts[1:]], 1)
     pieces = torch.cat([ranges, ranges], 1)[collection.lengths > 0]
-    numbers_per_row = N_SCORE_SAMPLES * max(model.encoder.latent_dim, collection.n_channels)
+    numbers_per_row = _numbers_per_row(model, N_SCORE_SAMPLES)
     found: list[list[Tensor]] = []
     for chunk in chunks_of(pieces, numbers_per_row):
         rows, _ = padded_ranges(chunk[:, 0], chunk[:, 1])
@@ -285,12 +297,9 @@ def hidden_scores(
             times = target.times.to(device)
             answer = model.predictive(context, times, _posterior_samples(model, context, draws))
             lead, between = elapsed(context, times)
-            one, place, channel = hidden = torch.nonzero(target.mask.to(device), as_tuple=True)
-            score = mixture_score(
-                answer.component_means[:, one, place, channel],
-                answer.variance.sqrt()[hidden],
-                target.values.to(device)[hidden],
-            )
+            hidden = target.mask.to(device)
+            one, place, channel = torch.nonzero(hidden, as_tuple=True)
+            score = answer.at(hidden).score(target.values.to(device)[hidden])
             row = rows.to(device)[one, place]
             found.append([score, lead[one, place], between[one, place], channel, row])
     if not found:

@@ -257,7 +257,7 @@ def _adapt_spacing(
 
 def _optimiser(model: LatentODEModel, options: TrainingOptions) -> torch.optim.AdamW:
     """AdamW with the scales (noise, residual) apart: a higher rate, no decay, clipped on their own."""
-    scales = [model.likelihood.raw_noise]
+    scales: list[nn.Parameter] = model.likelihood.scale_parameters
     if model.residual is not None:
         scales += list(model.residual.parameters())
     apart = {id(parameter) for parameter in scales}

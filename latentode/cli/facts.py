@@ -33,16 +33,29 @@ def model_facts(model: LatentODE) -> str:
             f"KL {best['kl']:.2f} nats a series"
         )
     noise = module.likelihood.noise_variance.detach().sqrt().double().cpu().numpy() * fitted.scaling.spread
+    laws = _laws(model)
     width = max(len(str(name)) for name in roles.value_cols)
     kernels = sizes.residual or ("none",) * len(roles.value_cols)
     channels = [
-        f"  {name!s:{width}}  residual {kernel:8}  noise {sd:.4g}  (centre {centre:.4g}, spread {spread:.4g})"
-        for name, kernel, sd, centre, spread in zip(
-            roles.value_cols, kernels, noise, fitted.scaling.center, fitted.scaling.spread, strict=True
+        f"  {name!s:{width}}  residual {kernel:8}  noise {sd:.4g}{law}  (centre {centre:.4g}, spread {spread:.4g})"
+        for name, kernel, sd, law, centre, spread in zip(
+            roles.value_cols, kernels, noise, laws, fitted.scaling.center, fitted.scaling.spread, strict=True
         )
     ]
     head = [f"{name:8} {value}" for name, value in lines.items()]
     return "\n".join(["a fitted LatentODE", *head, "channels", *channels])
+
+
+def _laws(model: LatentODE) -> list[str]:
+    """What there is to say of each channel's noise besides its standard deviation."""
+    likelihood = model.module_.likelihood
+    freedom = iter(likelihood.freedom.tolist() if "student_t" in likelihood.laws else [])
+    of_scale = ", scale predicted" if likelihood.noise_scale == "predicted" else ""
+    of_law = {"gaussian": lambda: "", "laplace": lambda: ", laplace"}
+    return [
+        of_law.get(law, lambda: f", student_t of {next(freedom):.3g} degrees")() + of_scale
+        for law in likelihood.laws
+    ]
 
 
 def _layers(units: tuple[int, ...]) -> str:

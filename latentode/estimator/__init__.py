@@ -47,7 +47,11 @@ class LatentODE(_Fitting, _Solving, _Asking, _Latents, _Scoring, _Files, BaseEst
         task: what the model is to be good at: "interpolate", "extrapolate" or "both". Decides the
             contexts drawn in training and the validation score.
         origin: where z0 stands, at the "first" or the "last" observation of the context.
-        likelihood: the observation noise: "gaussian", its scale learned for each channel.
+        likelihood: the law of the observation noise: "gaussian", "student_t" (heavy tails; its degrees of
+            freedom are learned) or "laplace", or one for each channel. Under a heavy-tailed one values that lie
+            far out count for less.
+        noise_scale: "learned" for each channel, or "predicted" by the decoder besides, from where the
+            trajectory is: for noise that is larger at some times or in some series than in others.
         residual: kernel of the residual process: "ou" (limit: last value, linear interpolation),
             "matern32", "iou" (limit: constant velocity), or one for each channel; "auto" takes for each
             channel what predicts the validation data best; None is the plain latent ODE.
@@ -128,7 +132,8 @@ class LatentODE(_Fitting, _Solving, _Asking, _Latents, _Scoring, _Files, BaseEst
         *,
         task: str = "both",
         origin: str = "first",
-        likelihood: str = "gaussian",
+        likelihood: str | Sequence[str] = "gaussian",
+        noise_scale: str = "learned",
         residual: str | Sequence[str] | None = "auto",
         latent_dim: int | None = None,
         field_units: Sequence[int] | None = None,
@@ -165,6 +170,7 @@ class LatentODE(_Fitting, _Solving, _Asking, _Latents, _Scoring, _Files, BaseEst
         self.task = task
         self.origin = origin
         self.likelihood = likelihood
+        self.noise_scale = noise_scale
         self.residual = residual
         self.latent_dim = latent_dim
         self.field_units = field_units

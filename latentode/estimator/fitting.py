@@ -19,6 +19,7 @@ from latentode.estimator.seeds import seed_of
 from latentode.fitting import Fitted, FittingProblem, fit_model
 from latentode.frames import SeriesTable, answers_in_kind, read_frame
 from latentode.knots import START_SPACING
+from latentode.noise import LAWS
 from latentode.parameters import check_no_flags
 from latentode.residual import KERNELS
 from latentode.solve import Solver, best_method
@@ -80,6 +81,8 @@ class _Fitting(BaseEstimator):
                 "field_units": None if self.field_units is None else tuple(self.field_units),
                 "encoder_units": self.encoder_units,
                 "decoder_units": None if self.decoder_units is None else tuple(self.decoder_units),
+                "likelihood": self._laws(len(table.roles.value_cols)),
+                "noise_scale": self.noise_scale,
             },
             training={
                 "max_iter": self.max_iter,
@@ -162,6 +165,19 @@ class _Fitting(BaseEstimator):
                     "residual='auto' is for all channels at once; name a kernel for each instead"
                 )
         return tuple(kernels)
+
+    def _laws(self, n_channels: int) -> str | tuple[str, ...]:
+        """The laws of the channels' noise, one name where they agree."""
+        if isinstance(self.likelihood, str):
+            return self.likelihood
+        laws = list(self.likelihood)
+        if len(laws) != n_channels:
+            raise ValueError(
+                f"likelihood names {len(laws)} laws for {n_channels} channels; give one for all, or one for each"
+            )
+        for law in laws:
+            check_choice("likelihood", law, LAWS)
+        return laws[0] if len(set(laws)) == 1 else tuple(laws)
 
     def _context_weight(self) -> float:
         if self.context_weight is not None:
