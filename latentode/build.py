@@ -23,6 +23,7 @@ class Architecture:
     Args:
         residual: kernel of the residual process of each channel, or None for no residual process.
         typical_gap: median time between observations, in model time.
+        n_statics: static features of a series.
     """
 
     n_channels: int
@@ -34,6 +35,7 @@ class Architecture:
     residual: tuple[str, ...] | None
     typical_gap: float
     field_bound: float | None = 20.0
+    n_statics: int = 0
 
     @classmethod
     def choose(
@@ -47,6 +49,7 @@ class Architecture:
         field_units: tuple[int, ...] | None = None,
         encoder_units: int | None = None,
         decoder_units: tuple[int, ...] | None = None,
+        n_statics: int = 0,
     ) -> Architecture:
         """Sizes by the number of channels, where they are not given.
 
@@ -65,6 +68,7 @@ class Architecture:
             origin=origin,
             residual=residual,
             typical_gap=typical_gap,
+            n_statics=n_statics,
         )
 
 
@@ -83,6 +87,7 @@ def build_model(
                 (sizes.encoder_units,),
                 origin=sizes.origin,
                 typical_gap=sizes.typical_gap,
+                n_statics=sizes.n_statics,
             ),
             MLPField(sizes.latent_dim, sizes.field_units, bound=sizes.field_bound),
             GaussianLikelihood(sizes.latent_dim, sizes.n_channels, sizes.decoder_units),

@@ -13,8 +13,8 @@ from latentode.diagnosis.channels import look_at_channel, look_for_static
 from latentode.diagnosis.clocks import find_id_column, look_at_clock, look_at_ids, say_length, where_in
 from latentode.diagnosis.report import Diagnosis, Finding
 from latentode.frames import SeriesTable, to_pandas
+from latentode.frames.columns import shown
 from latentode.frames.lenient import read_leniently
-from latentode.frames.table import shown
 
 __all__ = ["diagnose"]
 
