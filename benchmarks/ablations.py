@@ -44,6 +44,7 @@ VARIANTS: dict[str, Settings] = {
     "task='extrapolate'": {"task": "extrapolate"},
     # The literature's model: white noise, the whole KL, z0 at the first observation.
     "residual=None, kl_weight=1, origin='first'": {"residual": None, "kl_weight": 1.0, "origin": "first"},
+    "static_cols=None": {"static_cols": None},
     "max_iter halved": {"max_iter": 0.5},
     "max_iter doubled": {"max_iter": 2.0},
 }
@@ -84,7 +85,9 @@ def fit_physionet(settings: Settings, seed: int, quick: bool, folder: Path) -> d
     n_train, n_asked = (100, 40) if quick else (1500, 500)
     task = physionet_task.split(physionet_task.load(folder), 42, n_train)
     asked = task.validation.only(task.validation.static.index.to_numpy()[:n_asked])
-    model, spent = _fit(physionet.make_model(seed), settings, quick, task.train.series)
+    train = task.train.series
+    frame = train if "static_cols" in settings else task.train.described(train)
+    model, spent = _fit(physionet.make_model(seed), settings, quick, frame)
     truth = asked.truth[asked.channels].to_numpy(dtype=float)
     mean, band = physionet.answers(model, asked)
     ours = physionet_task.scores(truth, mean, task.span, band)
