@@ -47,6 +47,7 @@ VARIANTS: dict[str, Settings] = {
     "likelihood='student_t'": {"likelihood": "student_t"},
     "likelihood='laplace'": {"likelihood": "laplace"},
     "noise_scale='predicted'": {"noise_scale": "predicted"},
+    "static_cols=None": {"static_cols": None},
     "max_iter halved": {"max_iter": 0.5},
     "max_iter doubled": {"max_iter": 2.0},
 }
@@ -87,7 +88,9 @@ def fit_physionet(settings: Settings, seed: int, quick: bool, folder: Path) -> d
     n_train, n_asked = (100, 40) if quick else (1500, 500)
     task = physionet_task.split(physionet_task.load(folder), 42, n_train)
     asked = task.validation.only(task.validation.static.index.to_numpy()[:n_asked])
-    model, spent = _fit(physionet.make_model(seed), settings, quick, task.train.series)
+    train = task.train.series
+    frame = train if "static_cols" in settings else task.train.described(train)
+    model, spent = _fit(physionet.make_model(seed), settings, quick, frame)
     truth = asked.truth[asked.channels].to_numpy(dtype=float)
     mean, band = physionet.answers(model, asked)
     ours = physionet_task.scores(truth, mean, task.span, band)

@@ -24,6 +24,7 @@ class Architecture:
         residual: kernel of the residual process of each channel, or None for no residual process.
         typical_gap: median time between observations, in model time.
         likelihood: law of the noise of all channels, or of each; noise_scale where its scale comes from.
+        n_statics: static features of a series.
     """
 
     n_channels: int
@@ -37,6 +38,7 @@ class Architecture:
     field_bound: float | None = 20.0
     likelihood: str | tuple[str, ...] = "gaussian"
     noise_scale: str = "learned"
+    n_statics: int = 0
 
     @classmethod
     def choose(
@@ -52,6 +54,7 @@ class Architecture:
         decoder_units: tuple[int, ...] | None = None,
         likelihood: str | tuple[str, ...] = "gaussian",
         noise_scale: str = "learned",
+        n_statics: int = 0,
     ) -> Architecture:
         """Sizes by the number of channels, where they are not given.
 
@@ -72,6 +75,7 @@ class Architecture:
             typical_gap=typical_gap,
             likelihood=likelihood,
             noise_scale=noise_scale,
+            n_statics=n_statics,
         )
 
 
@@ -90,6 +94,7 @@ def build_model(
                 (sizes.encoder_units,),
                 origin=sizes.origin,
                 typical_gap=sizes.typical_gap,
+                n_statics=sizes.n_statics,
             ),
             MLPField(sizes.latent_dim, sizes.field_units, bound=sizes.field_bound),
             Likelihood(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from latentode._version import __version__
 from latentode.archive import read_archive, write_archive
+from latentode.frames import StaticValues
 from latentode.series import SeriesCollection
 
 __all__ = ["FORMAT_VERSION", "Checkpoint", "identify"]
@@ -127,17 +128,24 @@ class Checkpoint:
 
 
 def identify(
-    parameters: Mapping[str, Any], data: SeriesCollection, start: Mapping[str, Tensor] | None
+    parameters: Mapping[str, Any],
+    data: SeriesCollection,
+    start: Mapping[str, Tensor] | None,
+    statics: Sequence[StaticValues] = (),
 ) -> dict[str, str]:
     """In words and digests, all that a fit's weights depend on.
 
     Args:
         start: the weights that the fit goes on from, None for fresh ones.
+        statics: what static columns say of the series.
     """
     identity = {name: repr(_plain(value)) for name, value in parameters.items() if name not in FREE}
     rows = {"times": data.times, "values": data.values, "mask": data.mask, "starts": data.starts}
     size = f"{len(data)} series, {len(data.times)} rows, {data.n_channels} channels"
     identity["the data"] = f"{size} (sha256 {_digest(rows)})"
+    if statics:
+        said = repr([(one.name, one.values.tolist()) for one in statics])
+        identity["what is static"] = f"sha256 {hashlib.sha256(said.encode()).hexdigest()[:16]}"
     identity["the model to start from"] = "a fresh one" if start is None else f"sha256 {_digest(start)}"
     identity["the version of latentode"] = __version__
     return identity

@@ -32,11 +32,12 @@ LARGEST_INPUT = 10.0
 class Encoder(nn.Module, ABC):
     """q(z0 | context): reads a batch of observed series, answers with a diagonal normal.
 
-    Where a series has no observation at all the posterior is the prior, N(0, I).
+    Where nothing is known of a series, neither an observation nor a static feature, the posterior is the prior,
+    N(0, I).
     `origin` says where z0 stands: at the "first" or at the "last" observation of the context.
 
     Shapes:
-        context times (B, N), values (B, N, D), mask (B, N, D) -> Normal of shape (B, L).
+        context times (B, N), values (B, N, D), mask (B, N, D), statics (B, P) or None -> Normal of shape (B, L).
     """
 
     origin: str
@@ -55,13 +56,19 @@ class GRUEncoder(Encoder):
 
     Beside the cell's final state the posterior's head sees plain summaries of every channel: the
     observed values nearest to and farthest from z0, their elapsed times, the change per time
-    between the nearest two, the mean and the number of observations.
+    between the nearest two, the mean and the number of observations; and the static features that describe
+    the series as a whole. Without an observation it answers from these alone.
 
     Args:
         typical_gap: the usual time between observations, in model time; gaps are shown relative to it.
+        n_statics: static features of a series, P.
 
     Shapes:
-        times (B, N), values (B, N, D), mask (B, N, D) -> Normal of shape (B, L).
+        times (B, N), values (B, N, D), mask (B, N, D), statics (B, P), of which None says that nothing is known
+        -> Normal of shape (B, L).
+
+    Raises:
+        ValueError: for another number of static features.
     Source: Chen et al. 2018, "Neural Ordinary Differential Equations", section 5; the summaries are ours.
     """
 
@@ -77,6 +84,7 @@ class GRUEncoder(Encoder):
         origin: str = "first",
         summaries: bool = True,
         typical_gap: float = 0.05,
+        n_statics: int = 0,
     ) -> None:
         super().__init__()
         if origin not in ("first", "last"):
@@ -84,10 +92,11 @@ class GRUEncoder(Encoder):
         self.origin = origin
         self.latent_dim = latent_dim
         self.summaries = summaries
+        self.n_statics = n_statics
         self.register_buffer("typical_gap", torch.tensor(float(typical_gap)))
         self.gru = GRU(2 * n_channels + 2, n_units)
         n_summaries = 7 * n_channels if summaries else 0
-        self.head = MLP(n_units + n_summaries, head_units, 2 * latent_dim)
+        self.head = MLP(n_units + n_summaries + n_statics, head_units, 2 * latent_dim)
 
     def forward(self, context: SeriesBatch) -> Normal:
         context = context.compact()
@@ -101,12 +110,34 @@ class GRUEncoder(Encoder):
         state = self.gru(inputs, lengths)
         if self.summaries:
             state = torch.cat([state, _summaries(reading, values, lengths, self.typical_gap)], dim=-1)
+        unknown = lengths == 0
+        statics = self._statics(context)
+        if statics is not None:
+            state = torch.cat([state, statics], dim=-1)
+            unknown = unknown & ~statics.any(1)
         location, raw_scale = self.head(state).chunk(2, dim=-1)
         scale = MIN_POSTERIOR_STD + INITIAL_POSTERIOR_STD * F.softplus(raw_scale) / F.softplus(
             torch.zeros((), device=location.device, dtype=location.dtype)
         )
-        empty = (lengths == 0).unsqueeze(1)
-        return Normal(location.masked_fill(empty, 0.0), scale.masked_fill(empty, 1.0), validate_args=False)
+        unknown = unknown.unsqueeze(1)
+        return Normal(
+            location.masked_fill(unknown, 0.0), scale.masked_fill(unknown, 1.0), validate_args=False
+        )
+
+    def _statics(self, context: SeriesBatch) -> Tensor | None:
+        """What the head sees of them: (B, P), None with P = 0."""
+        statics = context.statics
+        n_statics = self.n_statics if statics is None else statics.shape[1]
+        if n_statics != self.n_statics:
+            raise ValueError(
+                f"the context holds {n_statics} static features of a series, and the encoder was made for "
+                f"n_statics={self.n_statics}"
+            )
+        if not self.n_statics:
+            return None
+        if statics is None:
+            return context.times.new_zeros(context.n_series, self.n_statics)
+        return statics.clamp(-LARGEST_INPUT, LARGEST_INPUT)
 
 
 def _reverse(batch: SeriesBatch, lengths: Tensor) -> SeriesBatch:

@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 from latentode.build import Architecture, build_model
 from latentode.calibration import Calibration, fit_calibration, hiding_contexts
 from latentode.checkpoint import Checkpoint
-from latentode.frames import Instants, Roles, Scaling, SeriesTable
+from latentode.frames import Instants, Roles, Scaling, SeriesTable, Statics
 from latentode.inference import encode, hidden_scores
 from latentode.kernel_choice import choose_kernels
 from latentode.model import LatentODEModel
@@ -67,10 +67,12 @@ class Fitted:
     `clock` holds no instants, only the kind of time that frames must have. `probe` holds posterior means of
     z0 of some training series, (P, L), and `span` the longest of them in model time: what the solver is
     judged on, see `solver_report`. `calibration` adjusts the bands, None where too few series validated.
+    `statics` says how static columns become features of a series.
     """
 
     model: LatentODEModel
     scaling: Scaling
+    statics: Statics
     architecture: Architecture
     roles: Roles
     clock: Instants
@@ -83,6 +85,10 @@ class Fitted:
     @property
     def dtype(self) -> torch.dtype:
         return next(self.model.parameters()).dtype
+
+    def collection(self, table: SeriesTable) -> SeriesCollection:
+        """What a table observes and tells of its series, in scaled units and model time."""
+        return self.scaling.scale(table.collection(self.statics), self.dtype)
 
     def solver_report(self) -> SolverReport:
         """What the solver, as it is set now, costs and how much it errs."""
@@ -116,10 +122,12 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
     """
     start = problem.start
     if start is not None:  # before values are held against the scaling of other columns
-        columns = problem.table.roles.value_cols
-        _check_start({"value_cols": start.roles.value_cols}, {"value_cols": columns})
+        names = ("value_cols", "static_cols")
+        _check_start(
+            *({name: getattr(one, name) for name in names} for one in (start.roles, problem.table.roles))
+        )
     generator = torch.Generator().manual_seed(problem.seed)
-    data, validation, scaling, held = split_data(
+    data, validation, scaling, statics, held = split_data(
         problem.table,
         generator,
         task=problem.task,
@@ -127,6 +135,7 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
         dtype=problem.dtype,
         # The weights that a warm start goes on from mean something in their own units only.
         scaling=None if start is None else start.scaling,
+        statics=None if start is None else start.statics,
     )
     _log.info(
         "fitting %d series of %d rows, channels %s; %d validation batches, seed %d",
@@ -149,6 +158,7 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
         origin=problem.origin,
         residual=kernels,
         typical_gap=_typical_gap(data) if start is None else start.architecture.typical_gap,
+        n_statics=statics.n_features,
         **sizes,
     )
     if start is not None:
@@ -203,6 +213,7 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
     fitted = Fitted(
         model=model,
         scaling=scaling,
+        statics=statics,
         architecture=architecture,
         roles=problem.table.roles,
         clock=Instants.none(problem.table.times.kind, problem.table.times.aware),
@@ -210,8 +221,9 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
         probe=_probe(model, data, problem.device),
         span=max(model.solver.spacing, float(data.spans.max())),
         tolerance=None if problem.fixed_spacing or problem.solver.is_adaptive else options.tolerance,
-        calibration=_calibration(problem, model, scaling, held) if problem.calibrate else None,
     )
+    if problem.calibrate:
+        fitted = replace(fitted, calibration=_calibration(problem, fitted, held))
     # Warnings point past `fit` and the wrappers around it and this, to the user's own line.
     warning = fitted.solver_report().warning
     if warning is not None:
@@ -258,14 +270,12 @@ def _probe(model: LatentODEModel, data: SeriesCollection, device: str) -> Tensor
     return means
 
 
-def _calibration(
-    problem: FittingProblem, model: LatentODEModel, scaling: Scaling, held: Tensor
-) -> Calibration | None:
+def _calibration(problem: FittingProblem, fitted: Fitted, held: Tensor) -> Calibration | None:
     """From the series that validated, (n_series,) bool; None where they are too few."""
-    raw = problem.table.collection().select(torch.nonzero(held).flatten())
-    parts = scaling.scale(raw.cut(MAX_ROWS), problem.dtype)
+    raw = problem.table.collection(fitted.statics).select(torch.nonzero(held).flatten())
+    parts = fitted.scaling.scale(raw.cut(MAX_ROWS), problem.dtype)
     contexts = hiding_contexts(parts, torch.Generator().manual_seed(problem.seed))
-    hidden = hidden_scores(model, parts, contexts, device=problem.device)
+    hidden = hidden_scores(fitted.model, parts, contexts, device=problem.device)
     # All parts of a long series are one series.
     return fit_calibration(hidden, raw.series_of_rows.numpy()[hidden.row], raw.n_channels)
 

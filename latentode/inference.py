@@ -75,7 +75,7 @@ def predict(
     numbers_per_row = _numbers_per_row(model, n_samples)
     most = most_queries(numbers_per_row)
     for chunk in chunks_of(pieces_of(contexts, queries, most), numbers_per_row):
-        context = contexts.windows(chunk[:, 0], chunk[:, 1]).to(device)
+        context = contexts.windows(chunk[:, 0], chunk[:, 1], chunk[:, 4]).to(device)
         rows, inside = padded_ranges(chunk[:, 2], chunk[:, 3])
         times = queries.times[rows].to(device)
         answer = model.predictive(context, times, _posterior_samples(model, context, draws))
@@ -119,15 +119,14 @@ def sample(
     paths = torch.empty(n_samples, len(queries.times), n_channels, dtype=contexts.values.dtype)
     pieces = pieces_of(contexts, queries, max(1, len(queries.times)))
     for chunk in chunks_of(pieces, 8 * n_samples * n_channels):
-        context = contexts.windows(chunk[:, 0], chunk[:, 1]).to(device)
+        context = contexts.windows(chunk[:, 0], chunk[:, 1], chunk[:, 4]).to(device)
         rows, inside = padded_ranges(chunk[:, 2], chunk[:, 3])
         posterior = model.posterior(context)
         like = posterior.mean
         of_state = np.empty((n_samples, len(chunk), like.shape[-1]))
         of_path = np.zeros((n_samples, *rows.shape, n_channels, 2))
         of_noise = np.zeros((n_samples, *rows.shape, n_channels))
-        series = torch.searchsorted(queries.starts, chunk[:, 2].contiguous(), right=True) - 1
-        for place, number in enumerate(series.tolist()):
+        for place, number in enumerate(chunk[:, 4].tolist()):
             window = int(chunk[place, 0] - contexts.starts[number])
             generator = named_generator((names[number], window), seed)
             n_rows = int(inside[place].sum())
@@ -194,8 +193,8 @@ def encode(
         first = torch.maximum(first, last - MAX_ROWS)
     number = torch.arange(len(contexts))
     means, stds, order = [], [], []
-    for chunk in chunks_of(torch.stack([first, last, number, number], 1), 16 * contexts.n_channels):
-        posterior = model.posterior(contexts.windows(chunk[:, 0], chunk[:, 1]).to(device))
+    for chunk in chunks_of(torch.stack([first, last, number, number, number], 1), 16 * contexts.n_channels):
+        posterior = model.posterior(contexts.windows(chunk[:, 0], chunk[:, 1], chunk[:, 4]).to(device))
         means.append(posterior.mean.cpu())
         stds.append(posterior.stddev.cpu())
         order.append(chunk[:, 2])
@@ -214,12 +213,19 @@ def latent(
     latent_dim = model.encoder.latent_dim
     found = torch.empty(len(queries.times), latent_dim, dtype=contexts.values.dtype)
     for chunk in chunks_of(pieces_of(contexts, queries), latent_dim):
-        context = contexts.windows(chunk[:, 0], chunk[:, 1]).to(device)
+        context = contexts.windows(chunk[:, 0], chunk[:, 1], chunk[:, 4]).to(device)
         rows, inside = padded_ranges(chunk[:, 2], chunk[:, 3])
         asked = queries.times[rows].to(device) - model.reference(context).unsqueeze(1)
         path = model.solve(model.posterior(context).mean.unsqueeze(0), asked).at(asked)[0]
         found[rows[inside]] = path.cpu()[inside]
     return found
+
+
+def _whole_series(collection: SeriesCollection) -> Tensor:
+    """Each series that has rows as a piece that asks about these: (P, 5)."""
+    first, last = collection.starts[:-1], collection.starts[1:]
+    pieces = torch.stack([first, last, first, last, torch.arange(len(collection))], 1)
+    return pieces[collection.lengths > 0]
 
 
 @torch.no_grad()
@@ -254,11 +260,10 @@ def hidden_log_density(
     contexts = contexts.cut(MAX_ROWS)
     densities: list[np.ndarray] = []
     hidden: list[np.ndarray] = []
-    ranges = torch.stack([contexts.starts[:-1], contexts.starts[1:]], 1)
-    pieces = torch.cat([ranges, ranges], 1)[contexts.lengths > 0]
+    pieces = _whole_series(contexts)
     for chunk in chunks_of(pieces, N_SCORE_SAMPLES * contexts.n_channels):
         rows, inside = padded_ranges(chunk[:, 0], chunk[:, 1])
-        batch = contexts.windows(chunk[:, 0], chunk[:, 1])
+        batch = contexts.windows(chunk[:, 0], chunk[:, 1], chunk[:, 4])
         for number, keep in enumerate(choose(batch)):
             if number == len(densities):
                 densities.append(np.zeros(contexts.values.shape))
@@ -285,13 +290,12 @@ def hidden_scores(
         contexts: rows that are shown, (R,) bool each.
     """
     draws = normal_draws(N_SCORE_SAMPLES, model.encoder.latent_dim, seed=0)
-    ranges = torch.stack([collection.starts[:-1], collection.starts[1:]], 1)
-    pieces = torch.cat([ranges, ranges], 1)[collection.lengths > 0]
+    pieces = _whole_series(collection)
     numbers_per_row = _numbers_per_row(model, N_SCORE_SAMPLES)
     found: list[list[Tensor]] = []
     for chunk in chunks_of(pieces, numbers_per_row):
         rows, _ = padded_ranges(chunk[:, 0], chunk[:, 1])
-        batch = collection.windows(chunk[:, 0], chunk[:, 1])
+        batch = collection.windows(chunk[:, 0], chunk[:, 1], chunk[:, 4])
         for keep in contexts:
             context, target = batch.restrict(keep[rows]).to(device), batch.restrict(~keep[rows])
             times = target.times.to(device)

@@ -16,7 +16,7 @@ from latentode.archive import MALFORMED, read_archive, write_archive
 from latentode.build import Architecture, build_model
 from latentode.calibration import GRID, Calibration, Curves
 from latentode.fitting import Fitted
-from latentode.frames import Instants, Roles, Scaling
+from latentode.frames import CategoryColumn, Instants, NumberColumn, Roles, Scaling, Statics
 from latentode.solve import Solver
 from latentode.training import Record
 
@@ -28,6 +28,8 @@ _KIND = "model"
 # Of the calibration's curves.
 _CURVES = ("ahead", "between")
 
+_KINDS: dict[type, str] = {NumberColumn: "number", CategoryColumn: "category"}
+
 
 def save_fitted(path: str | os.PathLike[str], parameters: Mapping[str, Any], fitted: Fitted) -> None:
     """Writes an estimator's parameters and what its fit learned.
@@ -36,13 +38,17 @@ def save_fitted(path: str | os.PathLike[str], parameters: Mapping[str, Any], fit
         TypeError: where a parameter or column name is neither text, number nor None.
         OSError: where the file can't be written.
     """
-    for name in (fitted.roles.id_name, fitted.roles.time_name, *fitted.roles.value_cols):
+    roles = fitted.roles
+    for name in (roles.id_name, roles.time_name, *roles.value_cols, *roles.static_cols):
         if not (name is None or isinstance(name, (str, int, float))):
             raise TypeError(f"column {name!r} can't be written to a file; name columns by text or numbers")
     description = {
         "written_by": __version__,
         "parameters": _plain(parameters),
-        "roles": _plain(asdict(fitted.roles)),
+        "roles": _plain(asdict(roles)),
+        "statics": [
+            {"kind": _KINDS[type(column)], **_plain(asdict(column))} for column in fitted.statics.columns
+        ],
         "clock": {"kind": fitted.clock.kind, "aware": fitted.clock.aware},
         "architecture": _plain(asdict(fitted.architecture)),
         "solver": asdict(fitted.model.solver),
@@ -95,13 +101,15 @@ def _restore(description: dict[str, Any], tensors: dict[str, Tensor]) -> Fitted:
     center, spread = (tensors[f"scaling.{name}"].numpy() for name in ("center", "spread"))
     if not center.shape == spread.shape == (architecture.n_channels,):
         raise ValueError("its scaling has another number of channels")
+    roles = Roles(**_tuples(description["roles"]))
     # The first files hold none of what a solver is judged on: it is then judged on the prior's middle.
     probe = tensors.get("probe", torch.zeros(1, architecture.latent_dim, dtype=dtype))
     return Fitted(
         model=model.eval(),
         scaling=Scaling(center, spread, float(description["time_unit"])),
+        statics=_statics(description.get("statics", []), roles, architecture),
         architecture=architecture,
-        roles=Roles(**_tuples(description["roles"])),
+        roles=roles,
         clock=Instants.none(**description["clock"]),
         history=[Record(**record) for record in description["history"]],
         probe=_probe(probe, architecture),
@@ -109,6 +117,27 @@ def _restore(description: dict[str, Any], tensors: dict[str, Tensor]) -> Fitted:
         tolerance=description.get("tolerance"),
         calibration=_calibration(tensors, architecture),
     )
+
+
+def _statics(settings: list[dict[str, Any]], roles: Roles, architecture: Architecture) -> Statics:
+    columns = []
+    for setting in settings:
+        kinds = {name: kind for kind, name in _KINDS.items()}
+        column = kinds[setting["kind"]](**_tuples({k: v for k, v in setting.items() if k != "kind"}))
+        if isinstance(column, CategoryColumn):
+            known = all(isinstance(name, str) for name in column.categories)
+            sound = known and len(column.shares) == len(set(column.categories))
+            numbers = column.shares
+        else:
+            sound, numbers = column.spread >= 0, (column.center, column.spread)
+        if not sound or not np.isfinite(np.array(numbers, dtype=np.float64)).all():
+            raise ValueError(f"its static column {column.name!r} makes no sense")
+        columns.append(column)
+    found = Statics(tuple(columns))
+    names = tuple(column.name for column in columns)
+    if names != roles.static_cols or found.n_features != architecture.n_statics:
+        raise ValueError("its static columns don't fit its networks")
+    return found
 
 
 def _probe(states: Tensor, architecture: Architecture) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from latentode.estimator import LatentODE
+from latentode.frames import CategoryColumn, NumberColumn
 
 __all__ = ["model_facts"]
 
@@ -21,6 +22,7 @@ def model_facts(model: LatentODE) -> str:
     lines = {
         "series": "a single one" if roles.is_single else f"named by {roles.id_name!r}",
         "times": f"{clock}, in {roles.time_name!r}" if roles.time_name is not None else clock,
+        **({"static": ", ".join(map(_describe, fitted.statics.columns))} if roles.static_cols else {}),
         "task": f"{model.task}, z0 at the {model.origin} observation",
         "latent": f"{sizes.latent_dim} dimensions; field {_layers(sizes.field_units)}, encoder {sizes.encoder_units}, "
         f"decoder {_layers(sizes.decoder_units)}; {n_weights} weights in {model.dtype}",
@@ -56,6 +58,14 @@ def _laws(model: LatentODE) -> list[str]:
         of_law.get(law, lambda: f", student_t of {next(freedom):.3g} degrees")() + of_scale
         for law in likelihood.laws
     ]
+
+
+def _describe(column: NumberColumn | CategoryColumn) -> str:
+    if not column.n_features:
+        return f"{column.name} (ignored, the same in all series)"
+    if isinstance(column, CategoryColumn):
+        return f"{column.name} ({', '.join(column.categories)})"
+    return f"{column.name} (numbers)"
 
 
 def _layers(units: tuple[int, ...]) -> str:

@@ -99,7 +99,7 @@ Draw a table's observations, or what a model makes of them; .png, .pdf or .svg b
 DESCRIBE = """\
 Describe a table before a fit (what is there, what fit would refuse, what looks like a mistake), or a saved model.
 
-  latentode describe labs.csv --id patient --time drawn_at
+  latentode describe labs.csv --id patient --time drawn_at --static age sex
   latentode describe labs.latentode
 """
 

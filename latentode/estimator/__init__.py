@@ -37,13 +37,17 @@ class LatentODE(_Fitting, _Solving, _Asking, _Latents, _Scoring, _Files, BaseEst
     not observed. A frame with a two-level (series, time) index works too, as does a single series
     whose index is its clock, or an array (whose clock is the row number). Times are numbers,
     datetimes (with time zone) or timedeltas. Rows may come in any order. A row in which every channel
-    is NaN is a query: `predict` answers it, and it changes nothing else.
+    is NaN is a query: `predict` answers it, and it changes nothing else (what its static columns say counts).
 
     Args:
         id_col: column (or index level) that says which series a row belongs to; None with a
             two-level index or a single series.
         time_col: column (or index level) of the times; None takes the index.
         value_cols: the channels; None takes every other column.
+        static_cols: columns that describe a series as a whole, such as age and sex, and inform z0: numbers, truth
+            values, text or categories. The value of a series is that of its rows that have one; where none has it
+            is not known. A number is standardised; of text and categories each one found in training (fifty at
+            most) has an input of its own, and another one, met later, counts as not known.
         task: what the model is to be good at: "interpolate", "extrapolate" or "both". Decides the
             contexts drawn in training and the validation score.
         origin: where z0 stands, at the "first" or the "last" observation of the context.
@@ -106,6 +110,7 @@ class LatentODE(_Fitting, _Solving, _Asking, _Latents, _Scoring, _Files, BaseEst
         n_iter_: optimiser steps taken.
         residual_: kernel of each channel's residual process, None without.
         value_cols_, n_features_in_, feature_names_in_: the channels.
+        static_cols_: the static columns.
         solver_report_: the solver's knots, steps, evaluations of the field, and its error beside a tight
             reference, as it is set now; printed it reads well.
         scaling_: what one unit of each channel and of time is, from training data only.
@@ -130,6 +135,7 @@ class LatentODE(_Fitting, _Solving, _Asking, _Latents, _Scoring, _Files, BaseEst
         time_col: Hashable | None = None,
         value_cols: Sequence[Hashable] | None = None,
         *,
+        static_cols: Sequence[Hashable] | None = None,
         task: str = "both",
         origin: str = "first",
         likelihood: str | Sequence[str] = "gaussian",
@@ -167,6 +173,7 @@ class LatentODE(_Fitting, _Solving, _Asking, _Latents, _Scoring, _Files, BaseEst
         self.id_col = id_col
         self.time_col = time_col
         self.value_cols = value_cols
+        self.static_cols = static_cols
         self.task = task
         self.origin = origin
         self.likelihood = likelihood

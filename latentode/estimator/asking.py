@@ -130,7 +130,7 @@ class _Asking(_Reading):
     def sample_prior(
         self, n_series: int = 10, times: Any = None, *, observation_noise: bool = False, random_state: int = 0
     ) -> pd.DataFrame:
-        """New series from the prior, z0 ~ N(0, I), at the given times.
+        """New series from the prior, z0 ~ N(0, I), at the given times; nothing static is known of them.
 
         z0 stands at the first of them, or at the last with origin="last", as in training.
 

@@ -54,7 +54,9 @@ class _Fitting(BaseEstimator):
             id_col=self.id_col,
             time_col=self.time_col,
             value_cols=self.value_cols,
+            static_cols=self.static_cols,
             like=None if start is None else start.clock,
+            statics=None if start is None else start.statics,
         )
         _check_observed(table)
         _warn_of_little(table)
@@ -109,6 +111,7 @@ class _Fitting(BaseEstimator):
         self.history_ = pd.DataFrame([asdict(record) for record in fitted.history])
         self.n_iter_ = fitted.history[-1].iteration
         self.value_cols_ = list(roles.value_cols)
+        self.static_cols_ = list(roles.static_cols)
         self.n_features_in_ = len(roles.value_cols)
         if not roles.from_array and all(isinstance(name, str) for name in roles.value_cols):
             self.feature_names_in_ = np.array(roles.value_cols, dtype=object)
@@ -130,8 +133,10 @@ class _Fitting(BaseEstimator):
                 "each time can't be gone on with"
             )
         weights = None if start is None else start.model.state_dict()
-        parameters = self.get_params(deep=False) | {"value_cols": table.roles.value_cols}
-        return Checkpoint(self.checkpoint, identify(parameters, table.collection(), weights))
+        roles = table.roles
+        parameters = self.get_params(deep=False)
+        parameters |= {"value_cols": roles.value_cols, "static_cols": roles.static_cols}
+        return Checkpoint(self.checkpoint, identify(parameters, table.collection(), weights, table.statics))
 
     def _solver(self, spacing: float) -> Solver:
         return Solver(

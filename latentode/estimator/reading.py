@@ -37,7 +37,7 @@ class _Reading:
         return Answers(self.fitted_, self.device)
 
     def _read(self, X: Any) -> SeriesTable:
-        """Reads a frame by the fitted schema: the same channels and the same kind of time."""
+        """Reads a frame by the fitted schema: the same channels, static columns and kind of time."""
         if isinstance(X, (np.ndarray, list)):
             shape = np.shape(X)
             if len(shape) == 2 and shape[1] != self.n_features_in_:
@@ -61,7 +61,9 @@ class _Reading:
             id_col=self.id_col,
             time_col=self.time_col,
             value_cols=self.value_cols_,
+            static_cols=roles.static_cols,
             like=self.fitted_.clock,
+            statics=self.fitted_.statics,
         )
 
     def _predict(

@@ -10,8 +10,9 @@ import pandas as pd
 import torch
 
 from latentode.frames.clock import Instants, duration, parse_times, read_times
+from latentode.frames.columns import shown
 from latentode.frames.scaling import Scaling
-from latentode.frames.table import SeriesTable, read_keys, shown
+from latentode.frames.table import SeriesTable, read_keys
 
 __all__ = ["Questions", "ask_ahead", "ask_rows", "ask_times", "read_asked"]
 
