@@ -75,7 +75,9 @@ def test_a_trajectory_that_recognition_agrees_with_is_likeliest():
 
     assert density(1.0) > max(density(0.8), density(1.2))
     # The mode of a unit normal, up to what the solver errs.
-    torch.testing.assert_close(density(1.0), torch.tensor(-0.5 * math.log(2 * math.pi)).double(), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        density(1.0), torch.tensor(-0.5 * math.log(2 * math.pi)).double(), atol=1e-5, rtol=0
+    )
 
 
 def test_it_teaches_the_field_and_the_recognition():

@@ -61,7 +61,8 @@ def test_the_bound_is_below_the_evidence_and_near_it(noise, values):
 
     mask = torch.ones(1, 2, 1, dtype=torch.bool)
     bounds = [
-        log_likelihood(likelihood, process, times, residuals, mask, n_steps=k).item() for k in (0, 1, 2, 5, 100)
+        log_likelihood(likelihood, process, times, residuals, mask, n_steps=k).item()
+        for k in (0, 1, 2, 5, 100)
     ]
     # The kinks of Laplace's density cost the sum about the square of the cells' width, 1e-2.
     assert bounds[-1] < evidence + 1e-4
