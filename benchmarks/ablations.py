@@ -37,6 +37,8 @@ VARIANTS: dict[str, Settings] = {
     "kl_weight=0.02": {"kl_weight": 0.02},
     "context_weight=1": {"context_weight": 1.0},
     "context_weight=0.05": {"context_weight": 0.05},
+    "residual_share=1": {"residual_share": 1.0},
+    "continuity_weight=0": {"continuity_weight": 0.0},
     "origin='first'": {"origin": "first"},
     "origin='last'": {"origin": "last"},
     "task='both'": {"task": "both"},
@@ -167,8 +169,7 @@ def main() -> None:
 def _is_usual(model: LatentODE, settings: Settings) -> bool:
     """Whether the benchmark's own settings are these already."""
     now = model.get_params()
-    context = now["context_weight"]
-    now["context_weight"] = (0.05 if now["task"] == "extrapolate" else 1.0) if context is None else context
+    now |= {"context_weight": model._context_weight(), "continuity_weight": model._continuity_weight()}
     return all(now[name] == value for name, value in settings.items())
 
 
