@@ -13,8 +13,8 @@ COARSEST = 1 / 4
 # More knots than this over the span of the series, and the field is stiff rather than worth resolving.
 MAX_KNOTS = 1000
 
-# The interpolant between knots is of fourth order, the steps are of fourth or fifth: what a finer spacing
-# gains is judged by the one, what a coarser one loses by the other.
+# The steps are of fourth order or fifth, the interpolant between them is of sixth: what a finer spacing gains is
+# judged by the lower of the steps' orders, what a coarser one loses by the higher.
 FINER_ORDER, COARSER_ORDER = 4, 5
 
 # A spacing becomes coarser where its error would still be so far below the tolerance, so that it does not flutter.
