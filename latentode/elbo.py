@@ -95,7 +95,8 @@ def elbo(
     log_likelihood = _log_likelihood(model, target, passed_on, target.mask)
     objective = log_likelihood
     if hidden:
-        objective = objective - hidden * _log_likelihood(model, target, passed_on, context.mask)
+        seen = passed_on * context.mask
+        objective = objective - hidden * _log_likelihood(model, target, seen, context.mask)
     if model.residual is not None and residual_share < 1:
         objective = objective + (1 - residual_share) * _white_noise(residuals, target.mask)
     # KL between normals: (mu^2 + sigma^2 - 1) / 2 - log sigma.
@@ -105,9 +106,9 @@ def elbo(
 
 
 def _log_likelihood(model: LatentODEModel, target: SeriesBatch, residuals: Tensor, mask: Tensor) -> Tensor:
-    """Log p of the entries that `mask` marks, given z0: (S, B)."""
+    """Log p of the entries that `mask` marks, given z0; residuals are 0 elsewhere: (S, B)."""
     if model.residual is None:
-        return model.likelihood.log_prob(residuals, mask).sum((-1, -2))
+        return model.likelihood.log_likelihood(residuals, mask)
     return model.residual.log_likelihood(target.times, residuals, mask, model.likelihood.noise_variance)
 
 
