@@ -143,12 +143,11 @@ class _LastState(torch.autograd.Function):
     ) -> Tensor:
         B, N, I = inputs.shape  # noqa: E741
         H = weight_hh.shape[1]
-        lengths, order = lengths.clamp(max=N).sort(descending=True, stable=True)
+        lengths, falling = lengths.clamp(max=N).sort(descending=True, stable=True)
         runs = _runs(lengths.tolist(), 5 * H * inputs.element_size())
-        if runs and (runs[-1].width < B or runs[-1].ragged):
+        order = falling if runs and (runs[-1].width < B or runs[-1].ragged) else None
+        if order is not None:
             inputs = inputs.index_select(0, order)
-        else:
-            order = None
         input_map, state_map = _maps(weight_ih, weight_hh)
         at_rest = bias_hh - weight_hh.sum(1)
         bias = torch.cat([bias_ih[: 2 * H] + at_rest[: 2 * H], 2 * bias_ih[2 * H :]])
@@ -203,7 +202,8 @@ class _LastState(torch.autograd.Function):
             d_state = torch.cat([d_state, cotangent[:, d_state.shape[1] : run.width]], 1)
             shape = (run.stop - run.start, 5, H, run.width)
             deltas = memory[: math.prod(shape)].view(shape)
-            _sensitivities(*gates.split(H, 1), states[:-1], out=deltas)
+            q, r, z, s = gates.split(H, 1)
+            _sensitivities(q, r, z, s, states[:-1], out=deltas)
             d_gates = deltas[:, :4].flatten(1, 2)
             step, carry, d_read = deltas.unbind(0), deltas[:, 4].unbind(0), d_gates[:, : 3 * H].unbind(0)
             for n in reversed(range(len(step))):
