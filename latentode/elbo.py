@@ -95,7 +95,7 @@ def elbo(
     target = target.shift(model.reference(context))
     states = model.latent_path(z0, target.times)
     mean, offset = model.likelihood.decode(states)
-    residuals = (target.values - mean) * target.mask
+    residuals = (target.values - mean) * target.seen
     hidden = 1 - context_weight
     if hidden and context.mask.shape != target.mask.shape:
         raise ValueError(
@@ -109,7 +109,8 @@ def elbo(
     log_likelihood = _log_likelihood(model, target, passed_on, target.mask, offset)
     objective = log_likelihood
     if hidden:
-        objective = objective - hidden * _log_likelihood(model, target, passed_on, context.mask, offset)
+        seen = passed_on * context.seen
+        objective = objective - hidden * _log_likelihood(model, target, seen, context.mask, offset)
     if model.residual is not None and residual_share < 1:
         objective = objective + (1 - residual_share) * _white_noise(model.likelihood, residuals, target.mask)
     # KL between normals: (mu^2 + sigma^2 - 1) / 2 - log sigma.
@@ -122,9 +123,12 @@ def elbo(
 def _log_likelihood(
     model: LatentODEModel, target: SeriesBatch, residuals: Tensor, mask: Tensor, offset: Tensor | None
 ) -> Tensor:
-    """Log p of the entries that `mask` marks, given z0, or its bound (`latentode.reweighting`): (S, B)."""
+    """Log p of the entries that `mask` marks, given z0, or its bound (`latentode.reweighting`): (S, B).
+
+    Residuals are 0 elsewhere.
+    """
     if model.residual is None:
-        return model.likelihood.log_prob(residuals, mask, model.likelihood.scale(offset)).sum((-1, -2))
+        return model.likelihood.log_likelihood(residuals, mask, offset)
     return residual_log_likelihood(model.likelihood, model.residual, target.times, residuals, mask, offset)
 
 

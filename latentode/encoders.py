@@ -103,13 +103,15 @@ class GRUEncoder(Encoder):
         # Reading order: the observation nearest to z0 comes last.
         lengths = context.observed_rows.sum(1)
         reading = _reverse(context, lengths) if self.origin == "first" else context
-        values = (reading.values * reading.mask).clamp(-LARGEST_INPUT, LARGEST_INPUT)
+        seen = reading.seen
+        values = (reading.values * seen).clamp(-LARGEST_INPUT, LARGEST_INPUT)
         gaps = F.pad((reading.times[:, 1:] - reading.times[:, :-1]).abs(), (1, 0)).unsqueeze(-1)
         relative = torch.log1p(gaps / self.typical_gap)
-        inputs = torch.cat([values, reading.mask.to(values.dtype), gaps.clamp(max=10.0), relative], dim=-1)
+        inputs = torch.cat([values, seen, gaps.clamp(max=10.0), relative], dim=-1)
         state = self.gru(inputs, lengths)
         if self.summaries:
-            state = torch.cat([state, _summaries(reading, values, lengths, self.typical_gap)], dim=-1)
+            summaries = _summaries(reading.times, values, seen, lengths, self.typical_gap)
+            state = torch.cat([state, summaries], dim=-1)
         unknown = lengths == 0
         statics = self._statics(context)
         if statics is not None:
@@ -147,25 +149,24 @@ def _reverse(batch: SeriesBatch, lengths: Tensor) -> SeriesBatch:
     return batch.take(order.clamp(min=0), order >= 0)
 
 
-def _summaries(reading: SeriesBatch, values: Tensor, lengths: Tensor, typical_gap: Tensor) -> Tensor:
+def _summaries(times: Tensor, values: Tensor, seen: Tensor, lengths: Tensor, typical_gap: Tensor) -> Tensor:
     """Seven numbers a channel, 0 where there is none: (B, 7 D). Rows are in reading order."""
-    mask = reading.mask
-    n_rows = mask.shape[1]
-    count = mask.sum(1)
+    n_rows = times.shape[1]
+    count = seen.sum(1)
     # Row (from 1; 0 for none) of the latest, second latest and first observed value of each channel in
     # reading order; as floats, whose extremes are found several times faster than those of integers.
-    rank = torch.arange(1, n_rows + 1, device=mask.device, dtype=values.dtype).view(1, -1, 1)
-    ranked = mask * rank
+    rank = torch.arange(1, n_rows + 1, device=times.device, dtype=values.dtype).view(1, -1, 1)
+    ranked = seen * rank
     nearest = ranked.amax(1)
-    second = (ranked * (ranked < nearest.unsqueeze(1))).amax(1)
-    farthest = n_rows + 1 - (mask * (n_rows + 1 - rank)).amax(1)
+    second = ((nearest.unsqueeze(1) - ranked).clamp_(max=1) * ranked).amax(1)
+    farthest = n_rows + 1 - (seen * (n_rows + 1 - rank)).amax(1)
 
     def read(table: Tensor, row: Tensor) -> Tensor:
         return table.gather(1, (row.long() - 1).clamp(0, n_rows - 1).unsqueeze(1)).squeeze(1)
 
-    clock = reading.times.unsqueeze(-1).expand_as(values)
-    end = reading.times.gather(1, (lengths - 1).clamp(min=0).unsqueeze(1))
-    seen, twice = count > 0, count > 1
+    clock = times.unsqueeze(-1).expand_as(values)
+    end = times.gather(1, (lengths - 1).clamp(min=0).unsqueeze(1))
+    once, twice = count > 0, count > 1
     value, time = read(values, nearest), read(clock, nearest)
     gap = time - read(clock, second)
     # A change over a vanishing gap says nothing; the typical gap bounds the quotient.
@@ -174,12 +175,12 @@ def _summaries(reading: SeriesBatch, values: Tensor, lengths: Tensor, typical_ga
     mean = values.sum(1) / count.clamp(min=1)
     zero = torch.zeros_like(mean)
     parts = [
-        torch.where(seen, value, zero),
-        torch.where(seen, (time - end).clamp(-10, 10), zero),
+        torch.where(once, value, zero),
+        torch.where(once, (time - end).clamp(-10, 10), zero),
         torch.where(twice, slope.clamp(-LARGEST_INPUT, LARGEST_INPUT), zero),
-        torch.where(seen, read(values, farthest), zero),
-        torch.where(seen, (read(clock, farthest) - end).clamp(-10, 10), zero),
+        torch.where(once, read(values, farthest), zero),
+        torch.where(once, (read(clock, farthest) - end).clamp(-10, 10), zero),
         mean,
-        torch.log1p(count.to(values.dtype)),
+        torch.log1p(count),
     ]
     return torch.cat(parts, dim=-1)

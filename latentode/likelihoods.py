@@ -155,6 +155,20 @@ class Likelihood(nn.Module):
         density = self._per_channel(lambda law, e: law.log_prob(e), residuals / scale)
         return (density - torch.log(scale)) * mask
 
+    def log_likelihood(self, residuals: Tensor, mask: Tensor, offset: Tensor | None = None) -> Tensor:
+        r"""The sum of `log_prob` over rows and channels; of normal noise of one scale, with fewer passes:
+
+            -1/2 sum_d [ sum_n r_nd^2 / sigma_d^2 + count_d log(2 pi sigma_d^2) ]
+
+        Shapes:
+            residuals (S, B, N, D), 0 where mask (B, N, D) is false, offset of their shape or None -> (S, B).
+        """
+        if offset is not None or not self.is_gaussian:
+            return self.log_prob(residuals, mask, self.scale(offset)).sum((-1, -2))
+        variance = self.noise_variance
+        squares, counts = residuals.square().sum(-2), mask.view(torch.uint8).to(variance.dtype).sum(-2)
+        return -0.5 * (squares @ variance.reciprocal() + counts @ torch.log(2 * math.pi * variance))
+
     def weight(self, square: Tensor) -> Tensor:
         """`NoiseLaw.weight` of each channel: E[(noise / scale)^2] (..., D) -> (..., D)."""
         return self._per_channel(lambda law, e: law.weight(e), square)

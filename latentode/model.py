@@ -152,7 +152,8 @@ class LatentODEModel(nn.Module):
 
     def residuals(self, z0: Tensor, target: SeriesBatch) -> Tensor:
         """X - g(z(t)) where observed and 0 elsewhere; clocks are counted from z0: (S, B, N, D)."""
-        return (target.values - self.mean_path(z0, target.times)) * target.mask
+        path = self.mean_path(z0, target.times)
+        return (target.values - path) * target.seen
 
     def predictive(self, context: SeriesBatch, times: Tensor, z0: Tensor) -> Predictive:
         """What each series does at `times`, given its context and samples of its z0.
