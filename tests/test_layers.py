@@ -29,6 +29,7 @@ LAYERS = [
     {"frames", "encoders", "dynamics", "likelihoods", "residual"},
     {"reweighting"},
     {"model"},
+    {"continuity"},
     {"elbo"},
     {"pieces", "inference", "build", "kernel_choice", "solver_report"},
     {"checkpoint", "faults", "training_state"},
