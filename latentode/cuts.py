@@ -47,8 +47,8 @@ def random_contexts(batch: SeriesBatch, task: str, generator: torch.Generator) -
     """A random context for each series: the rows before a random cut, or a random subset of them.
 
     At least one observed row is kept. task="extrapolate" draws cuts, "interpolate" subsets,
-    "both" either with equal chance; one draw in five keeps everything. Of a described series, one draw in twenty
-    keeps nothing, so that its description alone is learned from too.
+    "both" either with equal chance; one draw in five keeps everything. Of a series that static features
+    describe one in twenty keeps nothing, so that what these tell alone is learned too.
 
     Shapes:
         -> (B, N) bool, true only at observed rows.

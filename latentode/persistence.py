@@ -28,8 +28,6 @@ _KIND = "model"
 # Of the calibration's curves.
 _CURVES = ("ahead", "between")
 
-_KINDS: dict[type, str] = {NumberColumn: "number", CategoryColumn: "category"}
-
 
 def save_fitted(path: str | os.PathLike[str], parameters: Mapping[str, Any], fitted: Fitted) -> None:
     """Writes an estimator's parameters and what its fit learned.
@@ -46,9 +44,7 @@ def save_fitted(path: str | os.PathLike[str], parameters: Mapping[str, Any], fit
         "written_by": __version__,
         "parameters": _plain(parameters),
         "roles": _plain(asdict(roles)),
-        "statics": [
-            {"kind": _KINDS[type(column)], **_plain(asdict(column))} for column in fitted.statics.columns
-        ],
+        "statics": [_plain(asdict(column)) for column in fitted.statics.columns],
         "clock": {"kind": fitted.clock.kind, "aware": fitted.clock.aware},
         "architecture": _plain(asdict(fitted.architecture)),
         "solver": asdict(fitted.model.solver),
@@ -120,17 +116,19 @@ def _restore(description: dict[str, Any], tensors: dict[str, Tensor]) -> Fitted:
 
 
 def _statics(settings: list[dict[str, Any]], roles: Roles, architecture: Architecture) -> Statics:
+    """Static columns; the first files have none."""
     columns = []
     for setting in settings:
-        kinds = {name: kind for kind, name in _KINDS.items()}
-        column = kinds[setting["kind"]](**_tuples({k: v for k, v in setting.items() if k != "kind"}))
-        if isinstance(column, CategoryColumn):
-            known = all(isinstance(name, str) for name in column.categories)
-            sound = known and len(column.shares) == len(set(column.categories))
+        kind: Any = CategoryColumn if "categories" in setting else NumberColumn
+        column = kind(**_tuples(setting))
+        if kind is CategoryColumn:
+            named = all(isinstance(name, str) for name in column.categories)
+            sound = named and len(column.shares) == len(column.categories) == len(set(column.categories))
             numbers = column.shares
         else:
             sound, numbers = column.spread >= 0, (column.center, column.spread)
-        if not sound or not np.isfinite(np.array(numbers, dtype=np.float64)).all():
+        finite = np.isfinite(np.array(numbers, dtype=np.float64)).all()
+        if not (sound and finite and isinstance(column.flagged, bool)):
             raise ValueError(f"its static column {column.name!r} makes no sense")
         columns.append(column)
     found = Statics(tuple(columns))

@@ -59,11 +59,11 @@ class Ridge:
 
     For forecasts it adds to the last value: a linear combination of the channel's last value, mean, age of
     the last value, slopes to the four observations before it, changes since one to four usual gaps ago, and
-    of the other channels' values, means, slopes and changes, and of what describes the series as a whole, if
-    the contexts hold that. Coefficients change with the lead time,
+    of the other channels' values, means, slopes and changes. Coefficients change with the lead time,
     linearly between six knots. For interpolation it adds to the linear one: of the difference to the cubic
-    one, the neighbours, slopes beyond them, the mean, the other channels' interpolated values, and the same; here
-    coefficients change with the distance to the nearest row. So last value, constant velocity, means,
+    one, the neighbours, slopes beyond them, the mean, and the other channels' interpolated values; here
+    coefficients change with the distance to the nearest row. In both it sees the static features of a series,
+    where contexts hold them. So last value, constant velocity, means,
     linear and cubic interpolation are among its answers. One regression a channel, on at most 20 000
     values; its penalty has the least squared error in five-fold cross-validation over series.
 

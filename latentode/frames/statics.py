@@ -242,22 +242,25 @@ def _numbers(column: pd.Series, name: Hashable, ids: pd.Index, codes: np.ndarray
 
 def _labels(column: pd.Series, name: Hashable) -> np.ndarray:
     """Categories as text, None where missing: (R,). 1, 1.0 and "1" are one category."""
-    numbers, distinct = pd.factorize(as_index(column))
-    texts = np.array([*(_label(value, name) for value in distinct), None], dtype=object)
+    try:
+        numbers, distinct = pd.factorize(as_index(column))
+        texts = np.array([*map(_label, distinct), None], dtype=object)
+    except TypeError as failure:  # unhashable, or no scalar
+        raise TypeError(
+            f"static column {name!r} holds what is neither a number nor text nor a category ({failure}); give one of "
+            "these, or leave it out of static_cols"
+        ) from failure
     return texts[numbers]  # -1 is the last
 
 
-def _label(value: Any, name: Hashable) -> str:
+def _label(value: Any) -> str:
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, str) or pd.api.types.is_scalar(value):
         return str(value)
-    raise TypeError(
-        f"static column {name!r} holds {value!r}, which is neither a number nor text nor a category; give one of "
-        "these, or leave it out of static_cols"
-    )
+    raise TypeError(f"such as {value!r}")
 
 
 def _of_each_series(
