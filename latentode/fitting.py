@@ -23,6 +23,7 @@ from latentode.kernel_choice import choose_kernels
 from latentode.model import LatentODEModel
 from latentode.pieces import MAX_ROWS
 from latentode.series import SeriesCollection
+from latentode.signal import ChannelSignal, find_signal, silent_channels
 from latentode.solve import Solver
 from latentode.solver_report import SolverReport, report_solver
 from latentode.split import split_data
@@ -67,6 +68,7 @@ class Fitted:
     `clock` holds no instants, only the kind of time that frames must have. `probe` holds posterior means of
     z0 of some training series, (P, L), and `span` the longest of them in model time: what the solver is
     judged on, see `solver_report`. `calibration` adjusts the bands, None where too few series validated.
+    `signal` says of each channel what was found in it; files of earlier versions hold none of it.
     """
 
     model: LatentODEModel
@@ -79,6 +81,7 @@ class Fitted:
     span: float
     tolerance: float | None
     calibration: Calibration | None = None
+    signal: tuple[ChannelSignal, ...] = ()
 
     @property
     def dtype(self) -> torch.dtype:
@@ -211,11 +214,20 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
         span=max(model.solver.spacing, float(data.spans.max())),
         tolerance=None if problem.fixed_spacing or problem.solver.is_adaptive else options.tolerance,
         calibration=_calibration(problem, model, scaling, held) if problem.calibrate else None,
+        signal=find_signal(
+            problem.table.collection(),
+            model,
+            validation,
+            device=problem.device,
+            n_repeats=2 if problem.task == "both" and bool(held.any()) else 1,
+        ),
     )
     # Warnings point past `fit` and the wrappers around it and this, to the user's own line.
     warning = fitted.solver_report().warning
     if warning is not None:
         warnings.warn(warning, stacklevel=5)
+    for silent in silent_channels(fitted.roles.value_cols, fitted.signal):
+        warnings.warn(silent, stacklevel=5)
     if history[-1].ended == "interrupt":
         warnings.warn(_interrupted(history[-1], options, problem.checkpoint), stacklevel=5)
     elif problem.checkpoint is not None:

@@ -17,6 +17,7 @@ from latentode.build import Architecture, build_model
 from latentode.calibration import GRID, Calibration, Curves
 from latentode.fitting import Fitted
 from latentode.frames import Instants, Roles, Scaling
+from latentode.signal import ChannelSignal
 from latentode.solve import Solver
 from latentode.training import Record
 
@@ -33,12 +34,15 @@ def save_fitted(path: str | os.PathLike[str], parameters: Mapping[str, Any], fit
     """Writes an estimator's parameters and what its fit learned.
 
     Raises:
-        TypeError: where a parameter or column name is neither text, number nor None.
+        TypeError: where a parameter or column name is neither text, number nor None, nor a tuple of these.
         OSError: where the file can't be written.
     """
     for name in (fitted.roles.id_name, fitted.roles.time_name, *fitted.roles.value_cols):
-        if not (name is None or isinstance(name, (str, int, float))):
-            raise TypeError(f"column {name!r} can't be written to a file; name columns by text or numbers")
+        parts = name if isinstance(name, tuple) else (name,)
+        if not all(part is None or isinstance(part, (str, int, float, np.number)) for part in parts):
+            raise TypeError(
+                f"column {name!r} can't be written to a file; name columns by text, numbers or tuples of these"
+            )
     description = {
         "written_by": __version__,
         "parameters": _plain(parameters),
@@ -51,6 +55,7 @@ def save_fitted(path: str | os.PathLike[str], parameters: Mapping[str, Any], fit
         "span": fitted.span,
         "tolerance": fitted.tolerance,
         "history": [asdict(record) for record in fitted.history],
+        "signal": [asdict(one) for one in fitted.signal],
     }
     tensors = {f"module.{name}": tensor for name, tensor in fitted.model.state_dict().items()}
     tensors["scaling.center"] = torch.from_numpy(fitted.scaling.center)
@@ -72,7 +77,7 @@ def load_fitted(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Fitted]:
     """
     description, tensors = read_model_file(path)
     try:
-        return dict(description["parameters"]), _restore(description, tensors)
+        return _named(description["parameters"]), _restore(description, tensors)
     except MALFORMED as failure:
         raise ValueError(
             f"{path} was written by latentode {description.get('written_by', 'of unknown version')!s:.40}, and "
@@ -101,14 +106,21 @@ def _restore(description: dict[str, Any], tensors: dict[str, Tensor]) -> Fitted:
         model=model.eval(),
         scaling=Scaling(center, spread, float(description["time_unit"])),
         architecture=architecture,
-        roles=Roles(**_tuples(description["roles"])),
+        roles=Roles(**_tuples(_named(description["roles"]))),
         clock=Instants.none(**description["clock"]),
         history=[Record(**record) for record in description["history"]],
         probe=_probe(probe, architecture),
         span=float(description.get("span", 1.0)),
         tolerance=description.get("tolerance"),
         calibration=_calibration(tensors, architecture),
+        signal=_signal(description.get("signal", []), architecture),
     )
+
+
+def _signal(found: list[dict[str, Any]], architecture: Architecture) -> tuple[ChannelSignal, ...]:
+    if found and len(found) != architecture.n_channels:
+        raise ValueError("its signal has another number of channels")
+    return tuple(ChannelSignal(**one) for one in found)
 
 
 def _probe(states: Tensor, architecture: Architecture) -> Tensor:
@@ -153,6 +165,17 @@ def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def _tuples(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
+
+
+def _named(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings whose columns have their names again: where JSON has a list for a name it was a tuple."""
+    settings = dict(settings)
+    for one in settings.keys() & {"id_col", "time_col", "id_name", "time_name"}:
+        if isinstance(settings[one], list):
+            settings[one] = tuple(settings[one])
+    if isinstance(settings.get("value_cols"), list):
+        settings["value_cols"] = [tuple(name) if isinstance(name, list) else name for name in settings["value_cols"]]
+    return settings
 
 
 def write_model_file(

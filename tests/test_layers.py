@@ -28,7 +28,7 @@ LAYERS = [
     {"frames", "encoders", "dynamics", "likelihoods", "residual"},
     {"model"},
     {"elbo"},
-    {"pieces", "inference", "build", "kernel_choice", "solver_report"},
+    {"pieces", "inference", "build", "kernel_choice", "solver_report", "signal"},
     {"checkpoint", "faults", "training_state"},
     {"training", "training_options"},
     {"fitting", "split"},
