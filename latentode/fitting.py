@@ -94,18 +94,20 @@ class Fitted:
         return report_solver(self.model, self.probe.to(like), earliest, latest, tolerance=self.tolerance)
 
 
-def _keeping_filters(fit: Callable[..., Fitted]) -> Callable[..., Fitted]:
-    """The process's warning filters stay: torch imports sympy at its first optimiser, which adds its own."""
+def _on_its_own(fit: Callable[..., Fitted]) -> Callable[..., Fitted]:
+    """Fits with gradients whatever the caller has turned off, and leaves the process's warning filters as they were:
+    torch imports sympy at its first optimiser, which adds its own.
+    """
 
     @wraps(fit)
     def kept(*arguments: Any, **settings: Any) -> Fitted:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), torch.inference_mode(False), torch.enable_grad():
             return fit(*arguments, **settings)
 
     return kept
 
 
-@_keeping_filters
+@_on_its_own
 def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Mapping[str, Any]) -> Fitted:
     """Withholds validation data, learns the scaling from the rest, builds the model and trains it.
 

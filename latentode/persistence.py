@@ -181,8 +181,20 @@ def _named(settings: Mapping[str, Any]) -> dict[str, Any]:
 def write_model_file(
     path: str | os.PathLike[str], description: Mapping[str, Any], tensors: Mapping[str, Tensor]
 ) -> None:
-    """Writes the file whole or not at all, see `write_archive`."""
-    write_archive(path, _KIND, FORMAT_VERSION, description, tensors)
+    """Writes the file whole or not at all, see `write_archive`.
+
+    Raises:
+        OSError: where it can't be written; an older file of that name is left as it was.
+    """
+    try:
+        write_archive(path, _KIND, FORMAT_VERSION, description, tensors)
+    except OSError as failure:
+        if failure.errno is None:
+            raise
+        kept = "; the file that was there is whole" if os.path.exists(path) else ""
+        raise OSError(
+            failure.errno, f"the model could not be saved ({failure.strerror}){kept}", os.fspath(path)
+        ) from failure
 
 
 def read_model_file(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor]]:

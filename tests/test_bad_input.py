@@ -388,6 +388,29 @@ def test_bad_input_is_named_before_any_training(name, fitted, monkeypatch):
         ask(fitted)
 
 
+def test_columns_that_are_called_as_bands_are_named():
+    clashing = FRAME.rename(columns={"temp": "hr-lo-90"})
+    model = LatentODE("patient", "hours", max_iter=1, residual="ou", random_state=0).fit(clashing)
+    with pytest.raises(ValueError, match="called 'hr-lo-90', as the band of column 'hr' is; rename it first"):
+        model.predict(clashing, level=90)
+    assert model.predict(clashing, level=[80, 80.0]).columns.tolist()[2:5] == ["hr", "hr-lo-90", "flat"]
+    # Names of two types that read alike have bands that would be one.
+    alike = FRAME.rename(columns={"hr": 1, "temp": "1"})
+    model = LatentODE("patient", "hours", max_iter=1, residual="ou", random_state=0).fit(alike)
+    with pytest.raises(ValueError, match="'1-lo-90', as the band of column '1' is"):
+        model.forecast(alike, 2.0, 2, level=90)
+
+
+def test_local_times_that_a_zone_had_twice_or_never_are_named():
+    local = pd.Timestamp("2024-03-30", tz="Europe/Berlin") + pd.to_timedelta(FRAME.hours, "h")
+    model = LatentODE("patient", "hours", max_iter=1, residual="ou", random_state=0).fit(changed(hours=local))
+    for time in ("2024-03-31 02:30", "2024-10-27 02:30"):
+        with pytest.raises(ValueError, match="a local time that Europe/Berlin had twice or never, .* offset"):
+            model.predict(changed(hours=local), times=[time])
+    answer = model.predict(changed(hours=local), times=["2024-10-27 02:30+02:00"])
+    assert (answer.hours == pd.Timestamp("2024-10-27 00:30", tz="UTC")).all()
+
+
 def test_frames_of_another_layout_than_the_fit_are_named():
     model = LatentODE(max_iter=1, random_state=0).fit(FRAME.set_index(["patient", "hours"]))
     with pytest.raises(ValueError, match=r"fitted to a frame with a \(series, time\) index"):

@@ -16,7 +16,11 @@ def rows(n_series, length):
     return np.arange(n_series).repeat(length)
 
 
-def verdicts(draw, n_series, length, n=300):
+# Channels drawn of each kind and size.
+N_DRAWS = 300
+
+
+def verdicts(draw, n_series, length, n=N_DRAWS):
     """What is said of n channels that `draw` makes, (n_series, length) each."""
     found = []
     for seed in range(n):

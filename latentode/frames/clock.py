@@ -64,8 +64,10 @@ def parse_times(times: Any, what: str, *, like: Instants | None = None, zone: An
     Raises:
         TypeError: for what can't be read as times.
     """
-    if np.ndim(times) == 0:
+    if np.ndim(times) != 1:
         raise TypeError(f"{what} must be a list or index of times; got {times!r}")
+    if type(times).__module__.partition(".")[0] == "torch":
+        times = np.asarray(times)
     index = as_index(times)
     if index.dtype == object or pd.api.types.is_string_dtype(index.dtype):
         index = _from_objects(index, what, like)
