@@ -174,7 +174,9 @@ def _named(settings: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(settings[one], list):
             settings[one] = tuple(settings[one])
     if isinstance(settings.get("value_cols"), list):
-        settings["value_cols"] = [tuple(name) if isinstance(name, list) else name for name in settings["value_cols"]]
+        settings["value_cols"] = [
+            tuple(name) if isinstance(name, list) else name for name in settings["value_cols"]
+        ]
     return settings
 
 

@@ -75,7 +75,9 @@ def find_signal(
         validation: (context, target) pairs as in `train`. Without any the model is not asked.
         n_repeats: how many of the contexts hide one value, at most.
     """
-    asked = [(target, heldout_mean(model, context.to(device), target.to(device))) for context, target in validation]
+    asked = [
+        (target, heldout_mean(model, context.to(device), target.to(device))) for context, target in validation
+    ]
     found = []
     series = collection.series_of_rows.numpy()
     for channel in range(collection.n_channels):
@@ -98,11 +100,10 @@ def _judge(
     """Of values (n,) in the order of time within each series, hidden ones (m,) and answers to these (m,)."""
     before, error = _before(x, series)
     predicted = _correlation(_centred_ranks(actual), _centred_ranks(answers))
+    error_of_model = np.sqrt(n_repeats / max(1, len(actual)))
     if len(x) >= MIN_EQUAL and (x == x[0]).all():
         signal = "constant"
-    elif predicted > max(LEAST, 2 * np.sqrt(n_repeats / max(1, len(actual)))):
-        signal = "found"
-    elif (before > np.maximum(LEAST, 3 * error)).any():
+    elif predicted > max(LEAST, 2 * error_of_model) or (before > np.maximum(LEAST, 3 * error)).any():
         signal = "found"
     elif (before + 2 * error < LEAST).all():
         signal = "none"

@@ -372,7 +372,10 @@ def fit(data, **settings):
 # Each case: what is asked of a fitted model (or of a new one), the type of the error, and its message.
 CATALOGUE = {
     **{f"frame: {name}": (fit(data, **ROLES), *error) for name, (data, *error) in FRAMES.items()},
-    **{f"forgotten: {name}": (fit(data, **roles), *error) for name, (data, roles, *error) in FORGOTTEN.items()},
+    **{
+        f"forgotten: {name}": (fit(data, **roles), *error)
+        for name, (data, roles, *error) in FORGOTTEN.items()
+    },
     **{f"array: {name}": (fit(data), *error) for name, (data, *error) in ARRAYS.items()},
     **{f"roles: {name}": (fit(data, **roles), *error) for name, (data, roles, *error) in LAYOUTS.items()},
     **{f"parameter: {chosen}": (fit(FRAME, **ROLES | chosen), *error) for chosen, *error in PARAMETERS},
@@ -405,7 +408,9 @@ def test_local_times_that_a_zone_had_twice_or_never_are_named():
     local = pd.Timestamp("2024-03-30", tz="Europe/Berlin") + pd.to_timedelta(FRAME.hours, "h")
     model = LatentODE("patient", "hours", max_iter=1, residual="ou", random_state=0).fit(changed(hours=local))
     for time in ("2024-03-31 02:30", "2024-10-27 02:30"):
-        with pytest.raises(ValueError, match="a local time that Europe/Berlin had twice or never, .* offset"):
+        with pytest.raises(
+            ValueError, match=r"a local time that Europe/Berlin had twice or never, .* offset"
+        ):
             model.predict(changed(hours=local), times=[time])
     answer = model.predict(changed(hours=local), times=["2024-10-27 02:30+02:00"])
     assert (answer.hours == pd.Timestamp("2024-10-27 00:30", tz="UTC")).all()

@@ -1,5 +1,6 @@
 """A killed fit goes on from its checkpoint to the same bits; Ctrl-C ends one with a model."""
 
+import contextlib
 import errno
 import json
 import multiprocessing
@@ -8,7 +9,6 @@ import signal
 import subprocess
 import threading
 import time
-from contextlib import contextmanager
 
 import numpy as np
 import pandas as pd
@@ -43,7 +43,7 @@ class Killed(BaseException):
     pass
 
 
-@contextmanager
+@contextlib.contextmanager
 def killed_at_write(monkeypatch, number, *, amid=False):
     """Expects to be cut off after the checkpoint's write of that number, or in its middle."""
     calls = iter(range(1, 10_000))
@@ -321,10 +321,12 @@ def test_a_disk_without_room_or_made_read_only_leaves_the_last_checkpoint(frame,
         make_model(path, 10).fit(frame)
     before = path.read_bytes()
     filler = disk / "filler"
-    with pytest.raises(OSError, match="No space left"), filler.open("wb", buffering=0) as file:
-        while True:
+    with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+        while True:  # until there is no room
             file.write(bytes(4096))
-    with pytest.raises(OSError, match=r"could not be written \(No space left on device\); the one before is whole"):
+    with pytest.raises(
+        OSError, match=r"could not be written \(No space left on device\); the one before is whole"
+    ):
         make_model(path, 10).fit(frame)
     filler.unlink()
     subprocess.run(["mount", "-o", "remount,ro", disk], check=True)

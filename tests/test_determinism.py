@@ -150,6 +150,7 @@ def test_other_random_numbers_drawn_in_between_do_not_matter(fitted):
     torch.rand(7), np.random.random(3), random.random()  # noqa: NPY002
     pd.testing.assert_frame_equal(fitted.sample(frame, [1.0], n_samples=2), one)
 
+
 @pytest.mark.parametrize("off", [torch.no_grad, torch.inference_mode])
 def test_a_fit_takes_gradients_whatever_its_caller_has_turned_off(off):
     frame = make_frame()
@@ -165,7 +166,9 @@ def test_threads_may_fit_and_ask_at_once(fitted):
     frame = make_frame()
 
     def fit(_):
-        return LatentODE("patient", "hours", max_iter=3, residual="ou", random_state=0).fit(frame).predict(frame)
+        return (
+            LatentODE("patient", "hours", max_iter=3, residual="ou", random_state=0).fit(frame).predict(frame)
+        )
 
     expected = fitted.predict(frame, level=90)
     with ThreadPoolExecutor(4) as threads:

@@ -365,7 +365,9 @@ def test_columns_named_by_tuples_keep_their_names(frame, tmp_path):
     pd.testing.assert_frame_equal(loaded.forecast(flat, 2.0, 2), model.forecast(flat, 2.0, 2))
     model = LatentODE("patient", "hours", max_iter=1, residual="ou", random_state=0)
     odd = model.fit(frame.rename(columns={"hr": pd.Timestamp("2024")}))
-    with pytest.raises(TypeError, match="can't be written to a file; name columns by text, numbers or tuples"):
+    with pytest.raises(
+        TypeError, match="can't be written to a file; name columns by text, numbers or tuples"
+    ):
         odd.save(tmp_path / "m")
 
 

@@ -19,7 +19,8 @@ from tests import (
 
 ROOT = Path(__file__).parents[1]
 SECTION = re.search(r"^## Promises\n(.*?)^## ", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)[1]
-ROWS = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in SECTION.splitlines() if line[:2] == "| "][1:]
+LINES = [line for line in SECTION.splitlines() if line.startswith("| ")]
+ROWS = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in LINES[1:]]
 TESTS = {
     node.name
     for path in (ROOT / "tests").glob("test_*.py")

@@ -50,11 +50,13 @@ NOISE = {
 SIGNALS = {
     "an autoregression": autoregression(0.5),
     "one that alternates": autoregression(-0.5),
-    "a level of each series": lambda random, shape: random.normal(size=(shape[0], 1)) + random.normal(size=shape),
+    "a level of each series": lambda random, shape: (
+        random.normal(size=(shape[0], 1)) + random.normal(size=shape)
+    ),
     "a trend common to all": lambda random, shape: np.linspace(0, 3, shape[1]) + random.normal(size=shape),
-    "a swing behind noise of twice its variance": lambda random, shape: np.sin(
-        np.arange(shape[1]) / 4 + random.uniform(0, 6, (shape[0], 1))
-    ) + random.normal(size=shape),
+    "a swing behind noise of twice its variance": lambda random, shape: (
+        np.sin(np.arange(shape[1]) / 4 + random.uniform(0, 6, (shape[0], 1))) + random.normal(size=shape)
+    ),
     "every seventh": lambda random, shape: (
         (np.arange(shape[1]) + random.integers(0, 7, (shape[0], 1))) % 7 == 0
     ).astype(float),
@@ -141,7 +143,7 @@ def quick(*roles, **settings):
 def test_a_fit_says_which_channels_hold_nothing(tmp_path):
     observed, _ = make_oscillator(n_series=30, seed=0)
     observed = observed.assign(flat=3, noise=np.random.default_rng(0).normal(size=len(observed)))
-    with pytest.warns(UserWarning) as caught:
+    with pytest.warns(UserWarning, match="signal") as caught:
         model = quick("series", "time").fit(observed)
     noise, constant = (str(warning.message) for warning in caught)
     assert noise.startswith("no signal was found in column 'noise': neither the values before one")

@@ -48,6 +48,13 @@ def test_scikit_learns_own_checks(estimator, check):
     check(estimator)
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*too little to learn:UserWarning")
+@parametrize_with_checks([LatentODE(max_iter=5)], expected_failed_checks=lambda _: EXPECTED_FAILURES)
+def test_scikit_learns_own_checks_of_the_defaults(estimator, check):
+    check(estimator)
+
+
 def test_at_most_three_checks_are_excused():
     assert len(EXPECTED_FAILURES) <= 3
 
@@ -177,7 +184,8 @@ def test_pipelines_end_with_it(frame):
     alone = clone(found["ode"]).fit(warmer(frame))
     pd.testing.assert_frame_equal(found.predict(frame), alone.predict(warmer(frame)))
     pd.testing.assert_frame_equal(
-        found.predict(frame, times=[1.0, 20.0], level=90), alone.predict(warmer(frame), times=[1.0, 20.0], level=90)
+        found.predict(frame, times=[1.0, 20.0], level=90),
+        alone.predict(warmer(frame), times=[1.0, 20.0], level=90),
     )
     with sklearn.config_context(enable_metadata_routing=True):
         routed = Pipeline([steps[0], ("ode", quick(**TINY).set_predict_request(times=True))]).fit(frame)
