@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +15,8 @@ from latentode.residual import GaussMarkov
 from latentode.solve import Solver
 
 __all__ = ["Architecture", "build_model"]
+
+_DRAWING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,8 @@ def build_model(
 ) -> LatentODEModel:
     """A freshly initialised model; the global random state is left as it was."""
     sizes = architecture
-    with torch.random.fork_rng(devices=[]):
+    # torch's layers draw from the one generator that all threads share.
+    with _DRAWING, torch.random.fork_rng(devices=[]):
         torch.random.default_generator.manual_seed(seed)
         model = LatentODEModel(
             GRUEncoder(

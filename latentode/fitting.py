@@ -23,6 +23,7 @@ from latentode.kernel_choice import choose_kernels
 from latentode.model import LatentODEModel
 from latentode.pieces import MAX_ROWS
 from latentode.series import SeriesCollection
+from latentode.signal import ChannelSignal, find_signal, silent_channels
 from latentode.solve import Solver
 from latentode.solver_report import SolverReport, report_solver
 from latentode.split import split_data
@@ -68,6 +69,7 @@ class Fitted:
     z0 of some training series, (P, L), and `span` the longest of them in model time: what the solver is
     judged on, see `solver_report`. `calibration` adjusts the bands, None where too few series validated.
     `statics` says how static columns become features of a series.
+    `signal` says of each channel what was found in it; files of earlier versions hold none of it.
     """
 
     model: LatentODEModel
@@ -81,6 +83,7 @@ class Fitted:
     span: float
     tolerance: float | None
     calibration: Calibration | None = None
+    signal: tuple[ChannelSignal, ...] = ()
 
     @property
     def dtype(self) -> torch.dtype:
@@ -97,18 +100,20 @@ class Fitted:
         return report_solver(self.model, self.probe.to(like), earliest, latest, tolerance=self.tolerance)
 
 
-def _keeping_filters(fit: Callable[..., Fitted]) -> Callable[..., Fitted]:
-    """The process's warning filters stay: torch imports sympy at its first optimiser, which adds its own."""
+def _on_its_own(fit: Callable[..., Fitted]) -> Callable[..., Fitted]:
+    """Fits with gradients whatever the caller has turned off, and leaves the process's warning filters as they were:
+    torch imports sympy at its first optimiser, which adds its own.
+    """
 
     @wraps(fit)
     def kept(*arguments: Any, **settings: Any) -> Fitted:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), torch.inference_mode(False), torch.enable_grad():
             return fit(*arguments, **settings)
 
     return kept
 
 
-@_keeping_filters
+@_on_its_own
 def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Mapping[str, Any]) -> Fitted:
     """Withholds validation data, learns the scaling from the rest, builds the model and trains it.
 
@@ -221,6 +226,13 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
         probe=_probe(model, data, problem.device),
         span=max(model.solver.spacing, float(data.spans.max())),
         tolerance=None if problem.fixed_spacing or problem.solver.is_adaptive else options.tolerance,
+        signal=find_signal(
+            problem.table.collection(),
+            model,
+            validation,
+            device=problem.device,
+            n_repeats=2 if problem.task == "both" and bool(held.any()) else 1,
+        ),
     )
     if problem.calibrate:
         fitted = replace(fitted, calibration=_calibration(problem, fitted, held))
@@ -228,6 +240,8 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
     warning = fitted.solver_report().warning
     if warning is not None:
         warnings.warn(warning, stacklevel=5)
+    for silent in silent_channels(fitted.roles.value_cols, fitted.signal):
+        warnings.warn(silent, stacklevel=5)
     if history[-1].ended == "interrupt":
         warnings.warn(_interrupted(history[-1], options, problem.checkpoint), stacklevel=5)
     elif problem.checkpoint is not None:

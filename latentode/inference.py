@@ -18,6 +18,7 @@ from latentode.series import SeriesBatch, SeriesCollection, padded_ranges
 __all__ = [
     "encode",
     "heldout_log_density",
+    "heldout_mean",
     "hidden_log_density",
     "hidden_scores",
     "latent",
@@ -239,6 +240,15 @@ def heldout_log_density(
     """
     z0 = _posterior_samples(model, context, normal_draws(n_samples, model.encoder.latent_dim, seed=0))
     return model.predictive(context, target.times, z0).log_prob(target.values, target.mask)
+
+
+@torch.no_grad()
+def heldout_mean(
+    model: LatentODEModel, context: SeriesBatch, target: SeriesBatch, n_samples: int = N_SCORE_SAMPLES
+) -> Tensor:
+    """What is predicted from the context at the target's rows, in scaled units: (B, M, D), on the CPU."""
+    z0 = _posterior_samples(model, context, normal_draws(n_samples, model.encoder.latent_dim, seed=0))
+    return model.predictive(context, target.times, z0).mean.cpu()
 
 
 @torch.no_grad()

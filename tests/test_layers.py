@@ -31,7 +31,7 @@ LAYERS = [
     {"model"},
     {"continuity"},
     {"elbo"},
-    {"pieces", "inference", "build", "kernel_choice", "solver_report"},
+    {"pieces", "inference", "build", "kernel_choice", "solver_report", "signal"},
     {"checkpoint", "faults", "training_state"},
     {"training", "training_options"},
     {"fitting", "split"},

@@ -111,6 +111,10 @@ class LatentODE(_Fitting, _Solving, _Asking, _Latents, _Scoring, _Files, BaseEst
         residual_: kernel of each channel's residual process, None without.
         value_cols_, n_features_in_, feature_names_in_: the channels.
         static_cols_: the static columns.
+        signal_: DataFrame, a row for each channel: how many values, the strongest rank correlation with those
+            before them in their series, how many were hidden from the model in validation, their rank
+            correlation with its answers, and the verdict: signal "found", "none", "constant", or "unclear" where
+            too few values tell. A warning of `fit` names channels without signal.
         solver_report_: the solver's knots, steps, evaluations of the field, and its error beside a tight
             reference, as it is set now; printed it reads well.
         scaling_: what one unit of each channel and of time is, from training data only.

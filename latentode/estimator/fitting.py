@@ -109,6 +109,10 @@ class _Fitting(BaseEstimator):
         self.scaling_ = fitted.scaling
         self.residual_ = fitted.architecture.residual
         self.history_ = pd.DataFrame([asdict(record) for record in fitted.history])
+        if fitted.signal:
+            self.signal_ = pd.DataFrame(
+                [asdict(one) for one in fitted.signal], index=pd.Index(roles.value_cols, tupleize_cols=False)
+            )
         self.n_iter_ = fitted.history[-1].iteration
         self.value_cols_ = list(roles.value_cols)
         self.static_cols_ = list(roles.static_cols)

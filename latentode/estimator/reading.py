@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -70,9 +70,21 @@ class _Reading:
         self, table: SeriesTable, questions: Questions, level: Any, n_samples: int | None, point: str
     ) -> dict[Hashable, np.ndarray]:
         levels = check_levels(level)
+        self._check_band_names(table, levels)
         check_number("n_samples", n_samples, integer=True, optional=True)
         check_choice("point", point, ("mean", "median"))
         return self._answers.predict(table, questions, levels, n_samples or self.n_samples, point)
+
+    def _check_band_names(self, table: SeriesTable, levels: Sequence[float]) -> None:
+        taken = {*self.value_cols_, *table.roles.key_columns}
+        for name in self.value_cols_:
+            for level in dict.fromkeys(levels):
+                for band in (f"{name}-lo-{level:g}", f"{name}-hi-{level:g}"):
+                    if band in taken:
+                        raise ValueError(
+                            f"a column is called {band!r}, as the band of column {name!r} is; rename it first"
+                        )
+                    taken.add(band)
 
     def _dtypes(self, table: SeriesTable, columns: Iterable[Hashable]) -> dict[Hashable, Any]:
         """The dtype of each column of an answer: its channel's, if that is a float's; bands likewise."""

@@ -196,7 +196,8 @@ def _ask(
     table, contexts = observations.table, asked.contexts
     source = observations.source
     read = SeriesTable(
-        frame=table.frame.iloc[source[asked.context_rows]],
+        # A row is in several contexts, whatever the frame says of its labels.
+        frame=table.frame.set_flags(allows_duplicate_labels=True).iloc[source[asked.context_rows]],
         roles=table.roles,
         ids=pd.RangeIndex(len(contexts)),
         codes=contexts.codes,

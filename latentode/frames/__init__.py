@@ -1,5 +1,6 @@
 """Between DataFrames and tensors: roles of columns, clocks, scaling, and the way back."""
 
+from latentode.frames.arrays import as_array
 from latentode.frames.clock import Instants, read_times
 from latentode.frames.layout import SAMPLE, answer, answer_rows, float_dtype
 from latentode.frames.libraries import answers_in_kind, to_pandas
@@ -23,6 +24,7 @@ __all__ = [
     "answer",
     "answer_rows",
     "answers_in_kind",
+    "as_array",
     "ask_ahead",
     "ask_rows",
     "ask_times",

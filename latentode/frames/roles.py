@@ -112,7 +112,7 @@ def find_roles(
     else:
         if isinstance(value_cols, str):
             raise TypeError(f"value_cols must be a list of column names; got the text {value_cols!r}")
-        chosen = list(value_cols)
+        chosen = list(value_cols.tolist() if hasattr(value_cols, "tolist") else value_cols)
         if not chosen:
             raise ValueError("value_cols is empty; name at least one column, or leave it out to take all")
         missing = [column for column in chosen if column not in frame.columns]
