@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -15,18 +16,18 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from latentode.build import Architecture, build_model
-from latentode.calibration import Calibration, fit_calibration, hiding_contexts
+from latentode.calibration import Calibration
 from latentode.checkpoint import Checkpoint
 from latentode.frames import Instants, Roles, Scaling, SeriesTable
-from latentode.inference import encode, hidden_scores
+from latentode.inference import encode
 from latentode.kernel_choice import choose_kernels
 from latentode.model import LatentODEModel
-from latentode.pieces import MAX_ROWS
 from latentode.series import SeriesCollection
 from latentode.solve import Solver
 from latentode.solver_report import SolverReport, report_solver
 from latentode.split import split_data
 from latentode.training import Record, TrainingOptions, train
+from latentode.verdict import Verdict, judge
 
 __all__ = ["Fitted", "FittingProblem", "fit_model"]
 
@@ -67,6 +68,7 @@ class Fitted:
     `clock` holds no instants, only the kind of time that frames must have. `probe` holds posterior means of
     z0 of some training series, (P, L), and `span` the longest of them in model time: what the solver is
     judged on, see `solver_report`. `calibration` adjusts the bands, None where too few series validated.
+    `verdict` is what was found on the withheld data, None in files that were written before there was one.
     """
 
     model: LatentODEModel
@@ -79,6 +81,7 @@ class Fitted:
     span: float
     tolerance: float | None
     calibration: Calibration | None = None
+    verdict: Verdict | None = None
 
     @property
     def dtype(self) -> torch.dtype:
@@ -114,6 +117,7 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
     Raises:
         ValueError: where the fit to start from has other columns or other networks.
     """
+    began = time.monotonic()
     start = problem.start
     if start is not None:  # before values are held against the scaling of other columns
         columns = problem.table.roles.value_cols
@@ -181,6 +185,7 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
         if not problem.fixed_spacing:
             model.solver = replace(model.solver, spacing=start.model.solver.spacing)
 
+    trained_from = time.monotonic()
     with tqdm(
         total=options.max_iter, desc="fitting", disable=not problem.verbose, unit="step", dynamic_ncols=True
     ) as bar:
@@ -200,6 +205,21 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
             checkpoint=problem.checkpoint,
         )
     _log_end(history, options.max_iter)
+    trained_until = time.monotonic()
+    calibration, verdict = judge(
+        model,
+        problem.table,
+        data,
+        held,
+        scaling=scaling,
+        task=problem.task,
+        by_rows=bool(problem.validation_fraction) and not bool(held.any()),
+        calibrate=problem.calibrate,
+        device=problem.device,
+        seed=problem.seed,
+    )
+    # The history counts what a run before a kill took as well.
+    apart = trained_from - began + time.monotonic() - trained_until
     fitted = Fitted(
         model=model,
         scaling=scaling,
@@ -210,7 +230,8 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
         probe=_probe(model, data, problem.device),
         span=max(model.solver.spacing, float(data.spans.max())),
         tolerance=None if problem.fixed_spacing or problem.solver.is_adaptive else options.tolerance,
-        calibration=_calibration(problem, model, scaling, held) if problem.calibrate else None,
+        calibration=calibration,
+        verdict=replace(verdict, seconds=history[-1].seconds + apart),
     )
     # Warnings point past `fit` and the wrappers around it and this, to the user's own line.
     warning = fitted.solver_report().warning
@@ -256,18 +277,6 @@ def _probe(model: LatentODEModel, data: SeriesCollection, device: str) -> Tensor
     chosen = torch.linspace(0, len(data) - 1, min(PROBES, len(data))).round().to(torch.int64)
     means, _ = encode(model, data.select(chosen), device)
     return means
-
-
-def _calibration(
-    problem: FittingProblem, model: LatentODEModel, scaling: Scaling, held: Tensor
-) -> Calibration | None:
-    """From the series that validated, (n_series,) bool; None where they are too few."""
-    raw = problem.table.collection().select(torch.nonzero(held).flatten())
-    parts = scaling.scale(raw.cut(MAX_ROWS), problem.dtype)
-    contexts = hiding_contexts(parts, torch.Generator().manual_seed(problem.seed))
-    hidden = hidden_scores(model, parts, contexts, device=problem.device)
-    # All parts of a long series are one series.
-    return fit_calibration(hidden, raw.series_of_rows.numpy()[hidden.row], raw.n_channels)
 
 
 def _check_start(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:

@@ -19,6 +19,7 @@ from latentode.fitting import Fitted
 from latentode.frames import Instants, Roles, Scaling
 from latentode.solve import Solver
 from latentode.training import Record
+from latentode.verdict import Verdict
 
 __all__ = ["FORMAT_VERSION", "load_fitted", "read_model_file", "save_fitted", "write_model_file"]
 
@@ -61,6 +62,9 @@ def save_fitted(path: str | os.PathLike[str], parameters: Mapping[str, Any], fit
             curves = getattr(fitted.calibration, name)
             tensors[f"calibration.{name}.leads"] = curves.leads
             tensors[f"calibration.{name}.scores"] = curves.scores
+    if fitted.verdict is not None:
+        description["verdict"], numbers = fitted.verdict.pack(fitted.roles.value_cols)
+        tensors |= {f"verdict.{name}": tensor for name, tensor in numbers.items()}
     write_model_file(path, description, tensors)
 
 
@@ -108,6 +112,7 @@ def _restore(description: dict[str, Any], tensors: dict[str, Tensor]) -> Fitted:
         span=float(description.get("span", 1.0)),
         tolerance=description.get("tolerance"),
         calibration=_calibration(tensors, architecture),
+        verdict=_verdict(description, tensors, architecture),
     )
 
 
@@ -128,6 +133,20 @@ def _calibration(tensors: Mapping[str, Tensor], architecture: Architecture) -> C
         if one.leads.ndim != 1 or one.scores.shape != (len(one.leads), architecture.n_channels, len(GRID)):
             raise ValueError("its calibration doesn't have the shape of its channels")
     return Calibration(**curves)
+
+
+def _verdict(
+    description: Mapping[str, Any], tensors: Mapping[str, Tensor], architecture: Architecture
+) -> Verdict | None:
+    if description.get("verdict") is None:  # as in the first files
+        return None
+    return Verdict.unpack(
+        description["verdict"],
+        {name.removeprefix("verdict."): t for name, t in tensors.items() if name.startswith("verdict.")},
+        Roles(**_tuples(description["roles"])).value_cols,
+        kind=description["clock"]["kind"],
+        latent_dim=architecture.latent_dim,
+    )
 
 
 def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -28,11 +28,11 @@ LAYERS = [
     {"frames", "encoders", "dynamics", "likelihoods", "residual"},
     {"model"},
     {"elbo"},
-    {"pieces", "inference", "build", "kernel_choice", "solver_report"},
+    {"pieces", "inference", "build", "kernel_choice", "solver_report", "evaluation"},
     {"checkpoint", "faults", "training_state"},
     {"training", "training_options"},
-    {"fitting", "split"},
-    {"persistence", "answers", "parameters", "evaluation"},
+    {"fitting", "split", "verdict"},
+    {"persistence", "answers", "parameters"},
     {"estimator"},
 ]
 # Beside the layers: what each may import of the package. The command line stands above them all.
