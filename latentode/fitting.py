@@ -22,6 +22,7 @@ from latentode.frames import Instants, Roles, Scaling, SeriesTable
 from latentode.inference import encode
 from latentode.kernel_choice import choose_kernels
 from latentode.model import LatentODEModel
+from latentode.progress import FitBar
 from latentode.series import SeriesCollection
 from latentode.solve import Solver
 from latentode.solver_report import SolverReport, report_solver
@@ -186,14 +187,9 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
             model.solver = replace(model.solver, spacing=start.model.solver.spacing)
 
     trained_from = time.monotonic()
-    with tqdm(
-        total=options.max_iter, desc="fitting", disable=not problem.verbose, unit="step", dynamic_ncols=True
-    ) as bar:
-
-        def show(record: Record) -> None:
-            bar.update(record.iteration - bar.n)
-            bar.set_postfix_str(f"ELBO {record.elbo:.3f}, validation {record.validation:.3f}")
-
+    saved = None if problem.checkpoint is None else problem.checkpoint.saved
+    before = [] if saved is None else [Record(**record) for record in saved[0]["history"]]
+    with FitBar(options, before, shown=problem.verbose > 0) as bar:
         history = train(
             model,
             data,
@@ -201,7 +197,7 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
             generator,
             validation=validation,
             device=problem.device,
-            progress=show,
+            progress=bar.show,
             checkpoint=problem.checkpoint,
         )
     _log_end(history, options.max_iter)

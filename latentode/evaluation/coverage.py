@@ -33,6 +33,7 @@ def count_coverage(
 
     Shapes:
         series (n,), of each score.
+
     Returns:
         Columns task, channel, n_values, own-50, ..., adjusted-50, ...
     """

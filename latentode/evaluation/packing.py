@@ -32,7 +32,9 @@ def pack_table(table: pd.DataFrame, channels: Sequence[Hashable]) -> tuple[dict[
     return description, torch.from_numpy(numbers.to_numpy(dtype=np.float64, copy=True))
 
 
-def unpack_table(description: Mapping[str, Any], numbers: Tensor, channels: Sequence[Hashable]) -> pd.DataFrame:
+def unpack_table(
+    description: Mapping[str, Any], numbers: Tensor, channels: Sequence[Hashable]
+) -> pd.DataFrame:
     """The table that `pack_table` was given, lengths of time in numbers.
 
     Raises:

@@ -89,7 +89,9 @@ class _Asked:
         starts = np.concatenate([[0], np.cumsum(np.bincount(self.part[keep], minlength=len(parts)))])
         self.contexts = Contexts(self.times[keep], self.values[keep], starts)
         everyone, mask = torch.arange(len(parts)), shown.unsqueeze(1)
-        clocks = SeriesCollection(parts.times, torch.zeros_like(mask, dtype=torch.float64), mask, parts.starts)
+        clocks = SeriesCollection(
+            parts.times, torch.zeros_like(mask, dtype=torch.float64), mask, parts.starts
+        )
         _, inside = parts.rows(everyone)
         context = clocks.batch(everyone)
         lead, between = elapsed(context, context.times)
