@@ -41,9 +41,9 @@ def count_coverage(
     own = np.abs(hidden.score)[:, None] <= scores
     found = np.full(own.shape, np.nan)
     if adjusted:
-        _, number = np.unique(series, return_inverse=True)
+        _, half_of = np.unique(series, return_inverse=True)
         for half in (0, 1):
-            judged = number % 2 == half
+            judged = half_of % 2 == half
             calibration = fit_calibration(_take(hidden, ~judged), series[~judged], len(channels))
             if calibration is not None:
                 for place, score in enumerate(scores):
