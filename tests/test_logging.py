@@ -91,12 +91,12 @@ def test_the_bar_counts_as_training_does(monkeypatch):
     """An early stop comes at the check at which the bar says that all are used up."""
     shown = []
     monkeypatch.setattr("latentode.progress.FitBar.show", lambda _, one: shown.append(one))
-    quick(residual=None, max_iter=200, patience=2, learning_rate=0.2).fit(make_frame())
+    quick(residual=None, max_iter=80, patience=2, learning_rate=0.5, field_units=(8,)).fit(make_frame())
     assert shown[-1].ended == "patience"
-    options = TrainingOptions(max_iter=200, patience=2)
+    options = TrainingOptions(max_iter=80, patience=2)
     counts = [
         standing(shown[: n + 1], options).endswith("2 of 2 checks to an early stop")
         for n in range(len(shown))
     ]
     assert counts == [False] * (len(shown) - 1) + [True]
-    assert shown[-1].iteration < 200
+    assert shown[-1].iteration < 80
