@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from latentode.residual import GaussMarkov
     from latentode.series import SeriesBatch, SeriesCollection
     from latentode.solve import Solver
+    from latentode.summary import Summary
     from latentode.training import TrainingOptions, train
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "SeriesBatch",
     "SeriesCollection",
     "Solver",
+    "Summary",
     "TrainingOptions",
     "__version__",
     "baselines",
@@ -73,6 +75,7 @@ _HOMES = {
     "SeriesBatch": "series",
     "SeriesCollection": "series",
     "Solver": "solve",
+    "Summary": "summary",
     "TrainingOptions": "training",
     "baselines": None,
     "datasets": None,

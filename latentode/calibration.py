@@ -95,7 +95,7 @@ class HiddenScores:
 
     Shapes:
         score (n,), Phi^-1(F(x)); lead (n,), in model time; between (n,) bool; channel (n,); row (n,), of the
-        collection that was scored.
+        collection that was scored; mean (n,), what was predicted; context (n,), number of the one that hid it.
     """
 
     score: np.ndarray
@@ -103,6 +103,8 @@ class HiddenScores:
     between: np.ndarray
     channel: np.ndarray
     row: np.ndarray
+    mean: np.ndarray
+    context: np.ndarray
 
 
 @dataclass(frozen=True)

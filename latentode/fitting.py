@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -15,19 +16,20 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from latentode.build import Architecture, build_model
-from latentode.calibration import Calibration, fit_calibration, hiding_contexts
+from latentode.calibration import Calibration
 from latentode.checkpoint import Checkpoint
 from latentode.frames import Instants, Roles, Scaling, SeriesTable, Statics
-from latentode.inference import encode, hidden_scores
+from latentode.inference import encode
 from latentode.kernel_choice import choose_kernels
 from latentode.model import LatentODEModel
-from latentode.pieces import MAX_ROWS
+from latentode.progress import FitBar
 from latentode.series import SeriesCollection
 from latentode.signal import ChannelSignal, find_signal, silent_channels
 from latentode.solve import Solver
 from latentode.solver_report import SolverReport, report_solver
 from latentode.split import split_data
 from latentode.training import Record, TrainingOptions, train
+from latentode.verdict import Verdict, judge
 
 __all__ = ["Fitted", "FittingProblem", "fit_model"]
 
@@ -70,6 +72,7 @@ class Fitted:
     judged on, see `solver_report`. `calibration` adjusts the bands, None where too few series validated.
     `statics` says how static columns become features of a series.
     `signal` says of each channel what was found in it; files of earlier versions hold none of it.
+    `verdict` is what was found on the withheld data, None in files that were written before there was one.
     """
 
     model: LatentODEModel
@@ -84,6 +87,7 @@ class Fitted:
     tolerance: float | None
     calibration: Calibration | None = None
     signal: tuple[ChannelSignal, ...] = ()
+    verdict: Verdict | None = None
 
     @property
     def dtype(self) -> torch.dtype:
@@ -125,6 +129,7 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
     Raises:
         ValueError: where the fit to start from has other columns or other networks.
     """
+    began = time.monotonic()
     start = problem.start
     if start is not None:  # before values are held against the scaling of other columns
         names = ("value_cols", "static_cols")
@@ -196,14 +201,10 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
         if not problem.fixed_spacing:
             model.solver = replace(model.solver, spacing=start.model.solver.spacing)
 
-    with tqdm(
-        total=options.max_iter, desc="fitting", disable=not problem.verbose, unit="step", dynamic_ncols=True
-    ) as bar:
-
-        def show(record: Record) -> None:
-            bar.update(record.iteration - bar.n)
-            bar.set_postfix_str(f"ELBO {record.elbo:.3f}, validation {record.validation:.3f}")
-
+    trained_from = time.monotonic()
+    saved = None if problem.checkpoint is None else problem.checkpoint.saved
+    before = [] if saved is None else [Record(**record) for record in saved[0]["history"]]
+    with FitBar(options, before, shown=problem.verbose > 0) as bar:
         history = train(
             model,
             data,
@@ -211,10 +212,26 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
             generator,
             validation=validation,
             device=problem.device,
-            progress=show,
+            progress=bar.show,
             checkpoint=problem.checkpoint,
         )
     _log_end(history, options.max_iter)
+    trained_until = time.monotonic()
+    calibration, verdict = judge(
+        model,
+        problem.table,
+        data,
+        held,
+        scaling=scaling,
+        statics=statics,
+        task=problem.task,
+        by_rows=bool(problem.validation_fraction) and not bool(held.any()),
+        calibrate=problem.calibrate,
+        device=problem.device,
+        seed=problem.seed,
+    )
+    # The history counts what a run before a kill took as well.
+    apart = trained_from - began + time.monotonic() - trained_until
     fitted = Fitted(
         model=model,
         scaling=scaling,
@@ -233,9 +250,9 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
             device=problem.device,
             n_repeats=2 if problem.task == "both" and bool(held.any()) else 1,
         ),
+        calibration=calibration,
+        verdict=replace(verdict, seconds=history[-1].seconds + apart),
     )
-    if problem.calibrate:
-        fitted = replace(fitted, calibration=_calibration(problem, fitted, held))
     # Warnings point past `fit` and the wrappers around it and this, to the user's own line.
     warning = fitted.solver_report().warning
     if warning is not None:
@@ -282,16 +299,6 @@ def _probe(model: LatentODEModel, data: SeriesCollection, device: str) -> Tensor
     chosen = torch.linspace(0, len(data) - 1, min(PROBES, len(data))).round().to(torch.int64)
     means, _ = encode(model, data.select(chosen), device)
     return means
-
-
-def _calibration(problem: FittingProblem, fitted: Fitted, held: Tensor) -> Calibration | None:
-    """From the series that validated, (n_series,) bool; None where they are too few."""
-    raw = problem.table.collection(fitted.statics).select(torch.nonzero(held).flatten())
-    parts = fitted.scaling.scale(raw.cut(MAX_ROWS), problem.dtype)
-    contexts = hiding_contexts(parts, torch.Generator().manual_seed(problem.seed))
-    hidden = hidden_scores(fitted.model, parts, contexts, device=problem.device)
-    # All parts of a long series are one series.
-    return fit_calibration(hidden, raw.series_of_rows.numpy()[hidden.row], raw.n_channels)
 
 
 def _check_start(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:

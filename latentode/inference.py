@@ -306,7 +306,7 @@ def hidden_scores(
     for chunk in chunks_of(pieces, numbers_per_row):
         rows, _ = padded_ranges(chunk[:, 0], chunk[:, 1])
         batch = collection.windows(chunk[:, 0], chunk[:, 1], chunk[:, 4])
-        for keep in contexts:
+        for number, keep in enumerate(contexts):
             context, target = batch.restrict(keep[rows]).to(device), batch.restrict(~keep[rows])
             times = target.times.to(device)
             answer = model.predictive(context, times, _posterior_samples(model, context, draws))
@@ -314,10 +314,11 @@ def hidden_scores(
             hidden = target.mask.to(device)
             one, place, channel = torch.nonzero(hidden, as_tuple=True)
             score = answer.at(hidden).score(target.values.to(device)[hidden])
-            row = rows.to(device)[one, place]
-            found.append([score, lead[one, place], between[one, place], channel, row])
+            row, mean = rows.to(device)[one, place], answer.mean[hidden]
+            number_of = torch.full_like(row, number)
+            found.append([score, lead[one, place], between[one, place], channel, row, mean, number_of])
     if not found:
-        nothing = np.zeros(0)
-        return HiddenScores(nothing, nothing, nothing.astype(bool), nothing.astype(int), nothing.astype(int))
+        nothing, none = np.zeros(0), np.zeros(0, dtype=np.int64)
+        return HiddenScores(nothing, nothing, none.astype(bool), none, none, nothing, none)
     joined = [torch.cat(values).cpu().numpy() for values in zip(*found, strict=True)]
     return HiddenScores(*joined)

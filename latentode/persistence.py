@@ -20,6 +20,7 @@ from latentode.frames import CategoryColumn, Instants, NumberColumn, Roles, Scal
 from latentode.signal import ChannelSignal
 from latentode.solve import Solver
 from latentode.training import Record
+from latentode.verdict import Verdict
 
 __all__ = ["FORMAT_VERSION", "load_fitted", "read_model_file", "save_fitted", "write_model_file"]
 
@@ -68,6 +69,9 @@ def save_fitted(path: str | os.PathLike[str], parameters: Mapping[str, Any], fit
             curves = getattr(fitted.calibration, name)
             tensors[f"calibration.{name}.leads"] = curves.leads
             tensors[f"calibration.{name}.scores"] = curves.scores
+    if fitted.verdict is not None:
+        description["verdict"], numbers = fitted.verdict.pack(fitted.roles.value_cols)
+        tensors |= {f"verdict.{name}": tensor for name, tensor in numbers.items()}
     write_model_file(path, description, tensors)
 
 
@@ -118,6 +122,7 @@ def _restore(description: dict[str, Any], tensors: dict[str, Tensor]) -> Fitted:
         tolerance=description.get("tolerance"),
         calibration=_calibration(tensors, architecture),
         signal=_signal(description.get("signal", []), architecture),
+        verdict=_verdict(description, tensors, architecture),
     )
 
 
@@ -167,6 +172,20 @@ def _calibration(tensors: Mapping[str, Tensor], architecture: Architecture) -> C
         if one.leads.ndim != 1 or one.scores.shape != (len(one.leads), architecture.n_channels, len(GRID)):
             raise ValueError("its calibration doesn't have the shape of its channels")
     return Calibration(**curves)
+
+
+def _verdict(
+    description: Mapping[str, Any], tensors: Mapping[str, Tensor], architecture: Architecture
+) -> Verdict | None:
+    if description.get("verdict") is None:  # as in the first files
+        return None
+    return Verdict.unpack(
+        description["verdict"],
+        {name.removeprefix("verdict."): t for name, t in tensors.items() if name.startswith("verdict.")},
+        Roles(**_tuples(description["roles"])).value_cols,
+        kind=description["clock"]["kind"],
+        latent_dim=architecture.latent_dim,
+    )
 
 
 def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:

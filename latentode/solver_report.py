@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from latentode.model import LatentODEModel
+from latentode.printing import facts_text
 from latentode.solve import Solver, solve, uses_fused
 
 __all__ = ["SolverReport", "report_solver"]
@@ -71,14 +72,19 @@ class SolverReport:
             )
         return None
 
+    @property
+    def facts(self) -> dict[str, str]:
+        """What is printed, by name."""
+        facts = {
+            "solver": f"{self.method}, engine {self.engine}",
+            "knots": f"{self.n_knots}, every {self.knot_spacing:.4g} of a span of {self.span:.4g} (model time)",
+            "work": f"{self.n_steps} steps, {self.n_evaluations} evaluations of the field",
+            "error": f"{self.error:.1e} of the trajectories, {self.noise_share:.1e} of the observation noise",
+        }
+        return facts if self.warning is None else facts | {"warning": self.warning}
+
     def __str__(self) -> str:
-        lines = [
-            f"solver       {self.method}, engine {self.engine}",
-            f"knots        {self.n_knots}, every {self.knot_spacing:.4g} of a span of {self.span:.4g} (model time)",
-            f"work         {self.n_steps} steps, {self.n_evaluations} evaluations of the field",
-            f"error        {self.error:.1e} of the trajectories, {self.noise_share:.1e} of the observation noise",
-        ]
-        return "\n".join(lines if self.warning is None else [*lines, f"warning      {self.warning}"])
+        return facts_text(self.facts, width=11)
 
 
 class _Counting(nn.Module):

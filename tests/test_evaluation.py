@@ -366,7 +366,7 @@ def test_it_says_where_it_does_not_win():
 
 def test_a_tie_is_no_win():
     said = report_of({MODEL: [1.0], "last value": [1.0]}).verdict("extrapolate")
-    assert "beats the last value in 0 of 1 combinations" in said[0]
+    assert "beats the last value in 0 of 1 channels" in said[0]
     assert "does not beat the last value" in said[2]
     assert "skill 0 % [0, 0]" in said[2]
 

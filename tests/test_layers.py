@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parents[1] / "latentode"
 
 # Lower layers first. A module may import from its own layer's other modules and from those before it.
 LAYERS = [
-    {"_version", "_checks", "archive"},
+    {"_version", "_checks", "archive", "printing"},
     {
         "series",
         "nn",
@@ -31,11 +31,11 @@ LAYERS = [
     {"model"},
     {"continuity"},
     {"elbo"},
-    {"pieces", "inference", "build", "kernel_choice", "solver_report", "signal"},
+    {"pieces", "inference", "build", "kernel_choice", "solver_report", "signal", "evaluation"},
     {"checkpoint", "faults", "training_state"},
     {"training", "training_options"},
-    {"fitting", "split"},
-    {"persistence", "answers", "parameters", "evaluation"},
+    {"fitting", "split", "verdict", "progress"},
+    {"persistence", "answers", "parameters", "summary"},
     {"estimator"},
 ]
 # Beside the layers: what each may import of the package. The command line stands above them all.
@@ -44,17 +44,27 @@ APART = {
     "demo": {"datasets"},
     "__main__": {"cli"},
     "plotting": {"frames"},
-    "diagnosis": {"frames"},
+    "diagnosis": {"frames", "printing"},
     "datasets": set(),
     "__init__": None,
 }
 
 ROOMS = {
     "torchdiffeq": {"solve"},
-    "pandas": {"frames", "evaluation", "estimator", "plotting", "datasets", "diagnosis", "cli", "demo"},
+    "pandas": {
+        "frames",
+        "evaluation",
+        "summary",
+        "estimator",
+        "plotting",
+        "datasets",
+        "diagnosis",
+        "cli",
+        "demo",
+    },
     "sklearn": {"estimator", "parameters", "demo"},
     "matplotlib": {"plotting", "cli"},
-    "tqdm": {"fitting"},
+    "tqdm": {"fitting", "progress"},
     "narwhals": {"frames"},
     "pyarrow": {"frames"},
 }

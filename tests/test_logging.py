@@ -7,7 +7,8 @@ import pytest
 
 from latentode import LatentODE
 from latentode.fitting import _log_end
-from latentode.training import Record
+from latentode.progress import standing
+from latentode.training import Record, TrainingOptions
 from tests.conftest import make_frame
 
 
@@ -63,3 +64,39 @@ def test_the_bar_goes_to_standard_error_where_it_is_asked_for(verbose, shown, ca
     captured = capfd.readouterr()
     assert captured.out == ""
     assert ("fitting: 100%" in captured.err) is shown
+    assert ("ELBO" in captured.err) is shown
+
+
+OPTIONS = TrainingOptions(max_iter=100, patience=10)
+
+
+@pytest.mark.parametrize(
+    ("validations", "said"),
+    [
+        ([float("nan")], "ELBO -1.000"),
+        ([-3, -2], "ELBO -1.000, validation -2.000 (the best)"),
+        ([-3, -1, -2], "ELBO -1.000, validation -2.000 (best -1.000 at 20)"),
+        # Patience counts from where the residual process has taken over, after step 60.
+        ([-3] * 5 + [-1, -2, -2], "validation -2.000 (best -1.000 at 60), 2 of 10 checks to an early stop"),
+        ([-1] + [-2] * 7, "validation -2.000 (best -1.000 at 10), 2 of 10 checks to an early stop"),
+        ([-3] * 6 + [-2, -1], "ELBO -1.000, validation -1.000 (the best)"),
+    ],
+)
+def test_the_bar_says_how_near_an_early_stop_is(validations, said):
+    history = [record(10 * (number + 1), validation=value) for number, value in enumerate(validations)]
+    assert standing(history, OPTIONS).endswith(said)
+
+
+def test_the_bar_counts_as_training_does(monkeypatch):
+    """An early stop comes at the check at which the bar says that all are used up."""
+    shown = []
+    monkeypatch.setattr("latentode.progress.FitBar.show", lambda _, one: shown.append(one))
+    quick(residual=None, max_iter=80, patience=2, learning_rate=0.5, field_units=(8,)).fit(make_frame())
+    assert shown[-1].ended == "patience"
+    options = TrainingOptions(max_iter=80, patience=2)
+    counts = [
+        standing(shown[: n + 1], options).endswith("2 of 2 checks to an early stop")
+        for n in range(len(shown))
+    ]
+    assert counts == [False] * (len(shown) - 1) + [True]
+    assert shown[-1].iteration < 80

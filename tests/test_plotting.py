@@ -424,10 +424,13 @@ class Trained:
             {
                 "iteration": iteration,
                 "elbo": -1 / iteration,
+                "log_likelihood": -0.9 / iteration,
                 "validation": validation,
                 "kl": np.linspace(1, 5, n),
                 "solver_error": np.geomspace(1e-3, 1e-4, n),
                 "knot_spacing": np.where(np.arange(n) < n // 2, 1 / 16, 1 / 32),
+                "learning_rate": np.linspace(1e-2, 1e-4, n),
+                "recoveries": 0,
             }
         )
 
@@ -435,7 +438,8 @@ class Trained:
 def test_history_marks_the_best_validation():
     model = Trained([-1.0, np.nan, -0.2, -0.4])
     likelihoods, divergence = plot_history(model)
-    np.testing.assert_array_equal(line(likelihoods, "ELBO, training").get_ydata(), model.history_["elbo"])
+    for label, name in (("ELBO, training", "elbo"), ("likelihood, training", "log_likelihood")):
+        np.testing.assert_array_equal(line(likelihoods, label).get_ydata(), model.history_[name])
     best = line(likelihoods, "best, at iteration 30")
     assert (best.get_xdata()[0], best.get_ydata()[0]) == (30, -0.2)
     np.testing.assert_array_equal(divergence.lines[0].get_ydata(), model.history_["kl"])
@@ -443,7 +447,7 @@ def test_history_marks_the_best_validation():
 
 def test_history_without_validation_marks_nothing():
     likelihoods, _ = plot_history(Trained([np.nan] * 3))
-    assert labels(likelihoods) == ["ELBO, training"]
+    assert labels(likelihoods) == ["likelihood, training", "ELBO, training"]
 
 
 def test_a_bad_start_does_not_flatten_the_history():
@@ -463,6 +467,20 @@ def test_history_shows_the_solvers_error_and_its_knots():
     _, two = plt.subplots(2)
     with pytest.raises(ValueError, match="ax holds 2 Axes; the history needs three"):
         plot_history(model, solver=True, ax=two)
+
+
+def test_history_shows_the_step_sizes_and_where_training_was_taken_back():
+    model = Trained([-1.0, -0.5, -0.4, -0.3])
+    model.history_["recoveries"] = [0, 1, 1, 3]
+    *_, steps = plot_history(model, steps=True)
+    np.testing.assert_array_equal(steps.lines[0].get_ydata(), model.history_["learning_rate"])
+    assert line(steps, "taken back").get_xdata().tolist() == [20, 40]
+    assert len(plot_history(model, solver=True, steps=True)) == 4
+    _, two = plt.subplots(2)
+    with pytest.raises(
+        ValueError, match="the history needs four: likelihoods, KL, the solver, and step sizes"
+    ):
+        plot_history(model, solver=True, steps=True, ax=two)
 
 
 def test_history_is_drawn_in_given_axes():

@@ -17,7 +17,6 @@ import torch
 
 from latentode.cli.answering import encode, forecast, impute, predict, sample
 from latentode.cli.drawing import plot
-from latentode.cli.facts import model_facts
 from latentode.cli.files import check_folder, is_model, read_table
 from latentode.cli.judging import evaluate, score
 from latentode.demo import demo_script
@@ -66,7 +65,7 @@ def fit(chosen: argparse.Namespace) -> None:
 def describe(chosen: argparse.Namespace) -> None:
     """`latentode describe`."""
     if is_model(chosen.file):
-        told = model_facts(LatentODE.load(chosen.file))
+        told = str(LatentODE.load(chosen.file).summary())
     else:
         data = read_table(chosen.file, id_col=chosen.id, time_col=chosen.time)
         roles = {"id_col": chosen.id, "time_col": chosen.time}

@@ -97,7 +97,10 @@ Draw a table's observations, or what a model makes of them; .png, .pdf or .svg b
 """
 
 DESCRIBE = """\
-Describe a table before a fit (what is there, what fit would refuse, what looks like a mistake), or a saved model.
+Describe a table before a fit, or a saved model.
+
+Of a table it says what is there, what fit would refuse and what looks like a mistake; of a model what was learned:
+errors on what was withheld beside the trivial answers, whether bands hold, noise, the latent state, the solver.
 
   latentode describe labs.csv --id patient --time drawn_at --static age sex
   latentode describe labs.latentode

@@ -9,6 +9,8 @@ from typing import Any
 
 import pandas as pd
 
+from latentode.printing import facts_html, facts_text, list_html, list_text
+
 __all__ = ["Diagnosis", "Finding"]
 
 _HEADINGS = {
@@ -67,45 +69,37 @@ class Diagnosis:
         return [finding for finding in self.findings if finding.severity == severity]
 
     def __str__(self) -> str:
-        width = max((len(name) for name in self.facts), default=0)
-        parts = ["\n".join(f"{name:{width}}  {value}" for name, value in self.facts.items())]
+        parts = [facts_text(self.facts)]
         if len(self.channels):
             parts.append(self._table().to_string())
         for severity, (heading, mark) in _HEADINGS.items():
-            found = self.of(severity)
+            found = [one.text for one in self.of(severity)]
             if found:
-                parts.append("\n".join([f"{heading}:", *(f"  {mark} {one.text}" for one in found)]))
+                parts.append(list_text(f"{heading}:", found, mark))
         if not self.of("refused") and not self.of("suspect"):
             parts.append("nothing suspicious was found")
         if self.suggested:
-            reasons = [f"  - {name}: {why}" for name, why in self.reasons.items()]
-            parts.append("\n".join([f"suggested: {self._call()}", *reasons]))
+            parts.append(list_text(f"suggested: {self._call()}", self._reasons(), "-"))
         return "\n\n".join(part for part in parts if part)
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        cells = "".join(
-            f"<tr><th style='text-align:left'>{html.escape(name)}</th>"
-            f"<td style='text-align:left'>{html.escape(value)}</td></tr>"
-            for name, value in self.facts.items()
-        )
-        parts = [f"<table>{cells}</table>"]
+        parts = [facts_html(self.facts)]
         if len(self.channels):
             parts.append(self._table().to_html(border=0))
         for severity, (heading, _) in _HEADINGS.items():
-            found = self.of(severity)
+            found = [one.text for one in self.of(severity)]
             if found:
-                items = "".join(f"<li>{html.escape(one.text)}</li>" for one in found)
-                parts.append(f"<p><b>{heading}</b></p><ul>{items}</ul>")
+                parts.append(list_html(f"<b>{heading}</b>", found))
         if not self.of("refused") and not self.of("suspect"):
             parts.append("<p>nothing suspicious was found</p>")
         if self.suggested:
-            items = "".join(
-                f"<li>{html.escape(name)}: {html.escape(why)}</li>" for name, why in self.reasons.items()
-            )
-            parts.append(f"<p>suggested: <code>{html.escape(self._call())}</code></p><ul>{items}</ul>")
+            parts.append(list_html(f"suggested: <code>{html.escape(self._call())}</code>", self._reasons()))
         return "".join(parts)
+
+    def _reasons(self) -> list[str]:
+        return [f"{name}: {why}" for name, why in self.reasons.items()]
 
     def _table(self) -> pd.DataFrame:
         """The channels as they are printed."""

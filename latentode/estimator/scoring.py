@@ -14,6 +14,7 @@ from latentode.estimator.reading import _Reading
 from latentode.estimator.seeds import seed_of
 from latentode.evaluation import RIVALS, Evaluation, Settings, evaluate
 from latentode.frames import answers_in_kind
+from latentode.summary import Summary, summarize
 
 # `score_samples` predicts each row from the others with one row in five hidden at a time.
 N_FOLDS = 5
@@ -22,10 +23,33 @@ N_FOLDS = 5
 class _Scoring(_Reading):
     """Holds answers against what was observed.
 
-    Needs of its host the parameter `task`, and what `_Reading` names.
+    Needs of its host the parameter `task`, `fit_parameters_`, and what `_Reading` names.
     """
 
     task: str
+    fit_parameters_: dict[str, Any]
+
+    def summary(self) -> Summary:
+        """What the fit learned; prints as a report, in a notebook as tables.
+
+        How good it is on what it withheld beside the trivial answers, saying where it does not win; whether its
+        bands hold; the noise of each channel beside its spread, the residual process and for how long it
+        remembers; how much each dimension of z0 tells of a series; the solver; how training went. It was counted
+        when the fit ended and is kept in the model's file, so that it needs no data.
+
+        The withheld data also chose the weights, and the figures flatter a little: `evaluate` counts on
+        series that no fit has seen, and by lead time.
+
+        Example:
+            >>> from latentode import LatentODE
+            >>> from latentode.datasets import make_oscillator
+            >>> observed, _ = make_oscillator(n_series=24, seed=0)
+            >>> report = LatentODE("series", "time", max_iter=20, random_state=0).fit(observed).summary()
+            >>> list(report.channels)[:4], report.facts["fitted to"]
+            (['center', 'spread', 'noise', 'noise_share'], '20 series of 600 rows, 1200 values')
+        """
+        check_is_fitted(self, "module_")
+        return summarize(self.fitted_, self.fit_parameters_)
 
     @answers_in_kind
     def score(self, X: Any, y: Any = None) -> float:  # noqa: ARG002 - y is scikit-learn's convention

@@ -13,10 +13,13 @@ import pandas as pd
 from latentode._checks import check_number
 from latentode.frames.clock import duration
 
-__all__ = ["LeadBins"]
+__all__ = ["LeadBins", "in_users_units", "span"]
 
 # Length in seconds from which lead times are told in this unit.
 UNITS = ((3 * 86400.0, "d", 86400.0), (7200.0, "h", 3600.0), (120.0, "min", 60.0), (0.0, "s", 1.0))
+
+# Seconds that pandas counts nanoseconds in; 290 years.
+LONGEST = 9.1e9
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,16 @@ class LeadBins:
 
     def in_users_units(self, spans: np.ndarray) -> Any:
         """Lengths of time as numbers where times are, else as Timedeltas."""
-        return spans if self.kind == "number" else pd.to_timedelta(spans, unit="s")
+        return in_users_units(spans, self.kind)
+
+
+def in_users_units(spans: np.ndarray, kind: str) -> Any:
+    """Lengths in the clock's units as numbers where times are, else as Timedeltas."""
+    if kind == "number":
+        return spans
+    if np.nan_to_num(spans).max(initial=0.0) > LONGEST:
+        return pd.TimedeltaIndex(np.asarray(spans).round().astype("timedelta64[s]"))
+    return pd.to_timedelta(spans, unit="s")
 
 
 def _unit(length: float, kind: str) -> tuple[str, float]:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from latentode._checks import check_choice
 from latentode.evaluation.tally import ALL_LEADS, INTERVAL, MODEL
+from latentode.printing import table_text
 
 __all__ = ["Evaluation", "Scope"]
 
@@ -79,8 +80,8 @@ class Evaluation:
         check_choice("metric", metric, ("rmse", "mae"))
         parts = []
         for task in self.scopes:
-            parts += [self._heading(task), "", _text(self._comparison(task, metric))]
-            parts += ["", _text(self._bands(task))] if self.levels else []
+            parts += [self._heading(task), "", table_text(self._comparison(task, metric))]
+            parts += ["", table_text(self._bands(task))] if self.levels else []
             parts += ["", *(f"{line}" for line in self.verdict(task, metric)), ""]
         return "\n".join(parts).rstrip()
 
@@ -108,7 +109,8 @@ class Evaluation:
             lost.append((rows[prefix].min(), defeat))
         if len(lost) > MAX_SENTENCES:  # the worst are told
             lost.sort(key=lambda pair: pair[0])
-        what = "channels" if self._many(task) else "combinations of channel and lead time"
+        one_each = len(cells) == rivals["channel"].nunique()
+        what = "channels" if one_each else "combinations of channel and lead time"
         if len(names) == 1:
             del won[_ALL]
         counts = [f"{_the(name)} in {count}" for name, count in won.items()]
@@ -249,20 +251,6 @@ def _labelled(wide: pd.DataFrame, title: str) -> pd.DataFrame:
     flat.insert(0, title, names)
     flat.insert(1, "lead", list(wide.index.get_level_values("lead")))
     return flat
-
-
-def _text(frame: pd.DataFrame) -> str:
-    """A table of text: the first two columns to the left, the others to the right."""
-    columns = [[str(name), *map(str, frame[name])] for name in frame.columns]
-    widths = [max(map(len, column)) for column in columns]
-    lines = []
-    for cells in zip(*columns, strict=True):
-        placed = [
-            cell.ljust(width) if number < 2 else cell.rjust(width)
-            for number, (cell, width) in enumerate(zip(cells, widths, strict=True))
-        ]
-        lines.append("  ".join(placed).rstrip())
-    return "\n".join(lines)
 
 
 def _some(lines: list[str]) -> list[str]:

@@ -12,19 +12,22 @@ from latentode.plotting.palette import TRUTH, ink, model_colour
 __all__ = ["plot_history"]
 
 
-def plot_history(model: Any, *, solver: bool = False, ax: Any = None) -> np.ndarray:
-    """Draws the training curves of `model.history_`: ELBO and validation score, the KL term, and the solver.
+def plot_history(model: Any, *, solver: bool = False, steps: bool = False, ax: Any = None) -> np.ndarray:
+    """Draws the training curves of `model.history_`: likelihood, ELBO and validation score, and the KL term.
 
     The ring marks the best validation score, whose weights the model has kept. Where the first checks
     are far worse than all others, the lower limit leaves them out.
 
     Args:
         model: a fitted `LatentODE`.
-        solver: adds a third panel: the relative error of the trajectories, and the knots that it took.
-        ax: two Axes (three with the solver), or None for a new figure.
+        solver: adds a panel: the relative error of the trajectories, and the knots that it took.
+        steps: adds a panel: the size of the optimiser's steps, with a mark where training was taken back to
+            sound weights.
+        ax: two Axes, one more for each of `solver` and `steps`, or None for a new figure.
 
     Returns:
-        The Axes: nats per observed value, KL in nats per series, and with `solver` the solver's error.
+        The Axes: nats per observed value, KL in nats per series, and with `solver` the solver's error, with
+        `steps` the learning rate.
 
     Raises:
         ValueError: for a model that is not fitted, or where `ax` holds another number of Axes.
@@ -33,19 +36,32 @@ def plot_history(model: Any, *, solver: bool = False, ax: Any = None) -> np.ndar
     if history is None:
         raise ValueError("the model is not fitted yet; call fit first")
     if ax is None:
-        ratios = (3, 2, 2)[: 2 + solver]
+        ratios = (3, 2, 2, 2)[: 2 + solver + steps]
         size = (1.44 * sum(ratios), 2.9)
         _, panels = plt.subplots(1, len(ratios), figsize=size, layout="constrained", width_ratios=ratios)
     else:
         panels = np.asarray(ax, dtype=object).ravel()
-        if panels.size != 2 + solver:
-            needed = "three: likelihoods, KL, and the solver" if solver else "two: likelihoods, and KL"
+        shown = ["likelihoods", "KL", *["the solver"] * solver, *["step sizes"] * steps]
+        if panels.size != len(shown):
+            count = {2: "two", 3: "three", 4: "four"}[len(shown)]
+            needed = f"{count}: {', '.join(shown[:-1])}, and {shown[-1]}"
             raise ValueError(f"ax holds {panels.size} Axes; the history needs {needed}")
     likelihoods, divergence = panels[:2]
 
     iteration = history["iteration"].to_numpy()
-    elbo, validation = (history[name].to_numpy(dtype=np.float64) for name in ("elbo", "validation"))
+    elbo, likelihood, validation = (
+        history[name].to_numpy(dtype=np.float64) for name in ("elbo", "log_likelihood", "validation")
+    )
     marks = "." if len(history) == 1 else ""  # a line of one point is not seen
+    likelihoods.plot(
+        iteration,
+        likelihood,
+        marker=marks,
+        color=model_colour(),
+        lw=0.9,
+        ls=":",
+        label="likelihood, training",
+    )
     likelihoods.plot(iteration, elbo, marker=marks, color=model_colour(), label="ELBO, training")
     if np.isfinite(validation).any():
         likelihoods.plot(
@@ -62,13 +78,15 @@ def plot_history(model: Any, *, solver: bool = False, ax: Any = None) -> np.ndar
             label=f"best, at iteration {iteration[best]}",
         )
     likelihoods.set(xlabel="iteration", ylabel="nats per observed value")
-    _leave_out_the_start(likelihoods, np.concatenate([elbo, validation]))
+    _leave_out_the_start(likelihoods, np.concatenate([elbo, likelihood, validation]))
     likelihoods.legend(frameon=False, fontsize="small", loc="best")
 
     divergence.plot(iteration, history["kl"].to_numpy(), marker=marks, color=model_colour())
     divergence.set(xlabel="iteration", ylabel="KL, nats per series")
     if solver:
         _draw_solver(panels[2], history)
+    if steps:
+        _draw_steps(panels[-1], history)
     return panels
 
 
@@ -94,6 +112,19 @@ def _draw_solver(ax: Any, history: Any) -> None:
         )
     ax.set(xlabel="iteration", ylabel="relative solver error")
     ax.margins(y=0.2)
+
+
+def _draw_steps(ax: Any, history: Any) -> None:
+    """The learning rate, and crosses where a step failed and all after it are half as long."""
+    iteration = history["iteration"].to_numpy()
+    rate = history["learning_rate"].to_numpy(dtype=np.float64)
+    ax.plot(iteration, rate, marker="." if len(history) == 1 else "", color=model_colour())
+    back = np.diff(history["recoveries"].to_numpy(), prepend=0) > 0
+    if back.any():
+        ax.plot(iteration[back], rate[back], "x", color=TRUTH, label="taken back")
+        ax.legend(frameon=False, fontsize="small")
+    ax.set(xlabel="iteration", ylabel="learning rate")
+    ax.set_ylim(bottom=0)
 
 
 def _leave_out_the_start(ax: Any, values: np.ndarray) -> None:

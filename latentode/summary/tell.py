@@ -1,0 +1,195 @@
+"""From a fit to its summary."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from latentode.fitting import Fitted
+from latentode.summary.report import Summary
+
+__all__ = ["summarize"]
+
+_CLOCKS = {"number": "numbers", "datetime": "datetimes", "timedelta": "lengths of time"}
+
+# Nats of KL a series under which its z0 tells next to nothing of it, and of one dimension alone.
+COLLAPSED, IDLE = 1.0, 0.05
+
+# Noise of this share of a channel's spread leaves nothing to predict.
+ALL_NOISE = 0.9
+
+# Bands that hold the truth so much more or less often than they say, told of so many values at least.
+MISS, ENOUGH_VALUES = 0.05, 100
+
+
+def summarize(fitted: Fitted, parameters: Mapping[str, Any]) -> Summary:
+    """What a fit learned, from its parameters and what it kept."""
+    channels, latent = _channels(fitted), _latent(fitted)
+    verdict = fitted.verdict
+    coverage = None if verdict is None else verdict.coverage
+    remarks = [
+        *_of_training(fitted),
+        *_of_bands(coverage, calibrated=fitted.calibration is not None),
+        *_of_latent(latent, parameters),
+        *_of_noise(channels),
+    ]
+    return Summary(
+        facts=_facts(fitted, parameters),
+        validation=None if verdict is None else verdict.validation,
+        coverage=coverage,
+        channels=channels,
+        latent=latent,
+        solver=fitted.solver_report(),
+        remarks=tuple(remarks),
+        kind=fitted.clock.kind,
+        time_unit=fitted.scaling.time_unit,
+    )
+
+
+def _facts(fitted: Fitted, parameters: Mapping[str, Any]) -> dict[str, str]:
+    roles, sizes = fitted.roles, fitted.architecture
+    clock = _CLOCKS[fitted.clock.kind] + (" with a time zone" if fitted.clock.aware else "")
+    n_weights = sum(weights.numel() for weights in fitted.model.parameters())
+    return {
+        "series": "a single one" if roles.is_single else f"named by {roles.id_name!r}",
+        "times": f"{clock}, in {roles.time_name!r}" if roles.time_name is not None else clock,
+        "task": f"{parameters['task']}, z0 at the {sizes.origin} observation",
+        "latent": f"{sizes.latent_dim} dimensions; field {_layers(sizes.field_units)}, encoder {sizes.encoder_units}, "
+        f"decoder {_layers(sizes.decoder_units)}; {n_weights} weights in {parameters['dtype']}",
+        **_data(fitted),
+        "trained": _training(fitted, parameters),
+        "best": _best(fitted),
+    }
+
+
+def _data(fitted: Fitted) -> dict[str, str]:
+    verdict = fitted.verdict
+    if verdict is None:
+        return {"fitted to": "not recorded; the file was written by an earlier version"}
+    series = "1 series" if verdict.n_series == 1 else f"{verdict.n_series} series"
+    withheld = {
+        "series": f"{verdict.n_withheld} series. They chose the weights too: new series will do a little worse",
+        "rows": f"{verdict.n_withheld} rows of these series, which chose the weights too: new series will do worse",
+        "nothing": "nothing; how good the model is was not looked at",
+    }
+    return {
+        "fitted to": f"{series} of {verdict.n_rows} rows, {verdict.n_values} values",
+        "withheld": withheld[verdict.withheld],
+    }
+
+
+def _training(fitted: Fitted, parameters: Mapping[str, Any]) -> str:
+    last = fitted.history[-1]
+    ended = {
+        "max_iter": "all that max_iter allows",
+        "patience": f"of {parameters['max_iter']} at most; validation no longer improved",
+        "interrupt": f"of {parameters['max_iter']}; interrupted there",
+    }
+    steps = f"{last.iteration} steps"
+    if last.ended in ended:  # the first files don't say
+        steps += f", {ended[last.ended]}"
+    whole = "" if fitted.verdict is None else f" of {fitted.verdict.seconds:.0f} s for the whole fit"
+    return f"{steps}; {last.seconds:.0f} s{whole}"
+
+
+def _best(fitted: Fitted) -> str:
+    checks = [record for record in fitted.history if not np.isnan(record.validation)]
+    if not checks:
+        return "the last weights, for want of validation"
+    best = max(checks, key=lambda record: record.validation)
+    return f"step {best.iteration}: {best.validation:.3f} nats a withheld value, in scaled units"
+
+
+def _channels(fitted: Fitted) -> pd.DataFrame:
+    scaling, module = fitted.scaling, fitted.model
+    noise = module.likelihood.noise_variance.detach().sqrt().double().cpu().numpy()
+    found = {
+        "center": scaling.center,
+        "spread": scaling.spread,
+        "noise": noise * scaling.spread,
+        "noise_share": noise,
+    }
+    n_channels, residual = len(noise), module.residual
+    if residual is None:
+        nothing = np.full(n_channels, np.nan)
+        found |= {"kernel": [None] * n_channels, "scale": nothing, "length": nothing}
+    else:
+        scale, length = (
+            values.detach().double().exp().cpu().numpy()
+            for values in (residual.log_scale, residual.log_length)
+        )
+        found |= {
+            "kernel": list(residual.kernels),
+            "scale": scale * scaling.spread,
+            "length": length * scaling.time_unit,
+        }
+    return pd.DataFrame(found, index=pd.Index(list(fitted.roles.value_cols), name="channel"))
+
+
+def _latent(fitted: Fitted) -> pd.DataFrame | None:
+    if fitted.verdict is None:
+        return None
+    kl, between, within = fitted.verdict.latent.numpy()
+    index = pd.RangeIndex(len(kl), name="dimension")
+    return pd.DataFrame({"kl": kl, "between": between, "within": within}, index=index)
+
+
+def _of_training(fitted: Fitted) -> list[str]:
+    last = fitted.history[-1]
+    found = []
+    if last.ended == "interrupt":
+        found.append("training was interrupted; a whole one may do better")
+    if last.recoveries:
+        found.append(
+            f"training was taken back to sound weights {last.recoveries} times, at half the steps each time; look "
+            "for outliers and wrong units with diagnose(df)"
+        )
+    return found
+
+
+def _of_bands(coverage: pd.DataFrame | None, *, calibrated: bool) -> list[str]:
+    if coverage is None:
+        return []
+    kind = "adjusted-90" if calibrated else "own-90"
+    told = coverage[coverage["n_values"] >= ENOUGH_VALUES]
+    return [
+        f"{row['channel']}, to {row['task']}: 90 % bands hold {100 * row[kind]:.0f} % of the withheld values, too "
+        f"{'narrow' if row[kind] < 0.9 else 'wide'}"
+        for _, row in told.iterrows()
+        if abs(row[kind] - 0.9) > MISS
+    ]
+
+
+def _of_latent(latent: pd.DataFrame | None, parameters: Mapping[str, Any]) -> list[str]:
+    if latent is None:
+        return []
+    total = latent["kl"].sum()
+    if total < COLLAPSED:
+        return [
+            f"the KL is {total:.2g} nats a series, under {COLLAPSED:g}: z0 tells next to nothing of one series from "
+            "another (posterior collapse). Forecasts are then the same trajectory for all and what the residual "
+            "process adds, and `encode` has little to say. That is right where series differ by chance alone; else "
+            f"try a smaller kl_weight (it was {parameters['kl_weight']:g}) or more training"
+        ]
+    idle = int((latent["kl"] < IDLE).sum())
+    if idle:
+        return [
+            f"{idle} of {len(latent)} latent dimensions hold nothing; a smaller latent_dim would do as well"
+        ]
+    return []
+
+
+def _of_noise(channels: pd.DataFrame) -> list[str]:
+    names = [str(name) for name, share in channels["noise_share"].items() if share > ALL_NOISE]
+    if not names:
+        return []
+    return [
+        f"what the model predicts of {', '.join(names)} is next to nothing: the noise is as large as the spread"
+    ]
+
+
+def _layers(units: tuple[int, ...]) -> str:
+    return "-".join(map(str, units)) or "linear"

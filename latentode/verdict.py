@@ -1,0 +1,192 @@
+"""What a fit finds out about itself while it has its data at hand; the model file keeps it."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from latentode.calibration import Calibration, fit_calibration, hiding_contexts
+from latentode.evaluation import (
+    RIVALS,
+    Evaluation,
+    count_coverage,
+    evaluate_withheld,
+    pack_evaluation,
+    pack_table,
+    unpack_evaluation,
+    unpack_table,
+)
+from latentode.frames import Scaling, SeriesTable, Statics
+from latentode.holdout import withhold_rows
+from latentode.inference import encode, hidden_scores
+from latentode.model import LatentODEModel
+from latentode.pieces import MAX_ROWS
+from latentode.series import SeriesCollection
+from latentode.split import LARGEST_TARGET
+
+__all__ = ["Verdict", "judge"]
+
+# Training series whose posteriors are looked at.
+N_ENCODED = 200
+
+# Of the contexts that bands are adjusted by, where they aren't: two cuts and a subset.
+SOME_CONTEXTS = (1, 4, 7)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How good a fit is on what it withheld, and what its latent state holds.
+
+    The withheld data also chose the weights (and the residual's kernels): on new series the figures are a
+    little worse, and `LatentODE.evaluate` counts there.
+
+    Attributes:
+        n_series, n_rows, n_values: of the training data.
+        withheld: "series", "rows" of the training series, or "nothing"; n_withheld, how many of them.
+        seconds: of the whole fit, choosing kernels, adjusting bands and this account included.
+        latent: KL of q(z0 | series) to the prior in nats, standard deviation of its means between series, and
+            its own mean standard deviation, by latent dimension, over training series: (3, L).
+        validation: errors beside the trivial answers; None where nothing was withheld or could be asked.
+        coverage: see `count_coverage`; None likewise.
+    """
+
+    n_series: int
+    n_rows: int
+    n_values: int
+    withheld: str
+    n_withheld: int
+    seconds: float
+    latent: Tensor
+    validation: Evaluation | None
+    coverage: Any
+
+    def pack(self, channels: Sequence[Hashable]) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """As plain data and tensors."""
+        names = ("n_series", "n_rows", "n_values", "withheld", "n_withheld", "seconds")
+        description: dict[str, Any] = {name: getattr(self, name) for name in names}
+        tensors = {"latent": self.latent}
+        if self.validation is not None:
+            description["validation"], tensors["validation"] = pack_evaluation(self.validation, channels)
+            description["coverage"], tensors["coverage"] = pack_table(self.coverage, channels)
+        return description, tensors
+
+    @classmethod
+    def unpack(
+        cls,
+        description: Mapping[str, Any],
+        tensors: Mapping[str, Tensor],
+        channels: Sequence[Hashable],
+        *,
+        kind: str,
+        latent_dim: int,
+    ) -> Verdict:
+        """What `pack` gave.
+
+        Raises:
+            ValueError, KeyError, IndexError, TypeError: where the parts don't belong together.
+        """
+        plain = dict(description)
+        told = plain.pop("validation", None), plain.pop("coverage", None)
+        validation = coverage = None
+        if None not in told:
+            validation = unpack_evaluation(told[0], tensors["validation"], channels, kind)
+            coverage = unpack_table(told[1], tensors["coverage"], channels)
+        if tensors["latent"].shape != (3, latent_dim):
+            raise ValueError("its verdict tells of other latent dimensions")
+        return cls(**plain, latent=tensors["latent"], validation=validation, coverage=coverage)
+
+
+def judge(
+    model: LatentODEModel,
+    table: SeriesTable,
+    data: SeriesCollection,
+    held: Tensor,
+    *,
+    scaling: Scaling,
+    statics: Statics,
+    task: str,
+    by_rows: bool,
+    calibrate: bool,
+    device: str,
+    seed: int,
+) -> tuple[Calibration | None, Verdict]:
+    """Asks the fitted model about what it withheld: how its bands are to be adjusted, and how good it is.
+
+    Args:
+        data: what it was trained on.
+        held: series of the table that are withheld whole, (n_series,) bool.
+        by_rows: rows are withheld in place of series, see `withhold_rows`.
+        calibrate: False leaves the bands to the model.
+
+    Returns:
+        None in place of a calibration where too few series are withheld; a verdict whose seconds are NaN.
+    """
+    raw = table.collection(statics)
+    n_series = int(((raw.lengths > 0) & ~held).sum())
+    rows = withhold_rows(raw, task) if by_rows else torch.zeros(len(raw.times), dtype=torch.bool)
+    if not by_rows:
+        raw = raw.select(torch.nonzero(held).flatten())
+    parts = raw.cut(MAX_ROWS)
+    scaled = scaling.scale(parts, data.values.dtype)
+    contexts = [~rows] if by_rows else hiding_contexts(scaled, torch.Generator().manual_seed(seed))
+    if not by_rows and not calibrate:
+        contexts = [contexts[number] for number in SOME_CONTEXTS]
+    hidden = hidden_scores(model, scaled, contexts, device=device)
+    series = raw.series_of_rows.numpy()  # all parts of a long series are one series
+    calibration = None
+    if calibrate and not by_rows:
+        calibration = fit_calibration(hidden, series[hidden.row], raw.n_channels)
+    channels = table.roles.value_cols
+    tasks = [name for name in RIVALS if task in ("both", name)]
+    validation = evaluate_withheld(
+        hidden,
+        contexts,
+        _scored(scaling.scale(parts, torch.float64)),
+        series,
+        scaling=scaling,
+        channels=channels,
+        kind=table.times.kind,
+        tasks=tasks,
+        seed=seed,
+    )
+    coverage = None
+    if validation is not None:
+        coverage = count_coverage(
+            hidden,
+            series[hidden.row],
+            channels=channels,
+            tasks=list(validation.scopes),
+            adjusted=calibration is not None,
+        )
+    n_withheld = int(rows.sum()) if by_rows else int(held.sum())
+    verdict = Verdict(
+        n_series=n_series,
+        n_rows=int(data.mask.any(1).sum()),
+        n_values=int(data.mask.sum()),
+        withheld=("rows" if by_rows else "series") if n_withheld else "nothing",
+        n_withheld=n_withheld,
+        seconds=np.nan,
+        latent=_latent(model, data, device),
+        validation=validation,
+        coverage=coverage,
+    )
+    return calibration, verdict
+
+
+def _scored(parts: SeriesCollection) -> SeriesCollection:
+    """Without what trained and validated nothing, as `split_data` left it out."""
+    usual = parts.values.abs() <= LARGEST_TARGET
+    return replace(parts, values=parts.values * usual, mask=parts.mask & usual)
+
+
+def _latent(model: LatentODEModel, data: SeriesCollection, device: str) -> Tensor:
+    """See `Verdict.latent`."""
+    chosen = torch.linspace(0, len(data) - 1, min(N_ENCODED, len(data))).round().to(torch.int64)
+    means, stds = (values.double() for values in encode(model, data.select(chosen), device))
+    kl = 0.5 * (means.square() + stds.square() - 1) - stds.log()
+    return torch.stack([kl.mean(0), means.std(0, correction=0), stds.mean(0)])

@@ -1,0 +1,349 @@
+"""A fit's account of itself: figures that another way of counting finds too, sentences where they are due."""
+
+import time
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch.distributions import Normal, kl_divergence
+
+from latentode import LatentODE, fitting
+from latentode.baselines import Contexts, last_value
+from latentode.calibration import HiddenScores
+from latentode.datasets import make_oscillator
+from latentode.evaluation import count_coverage
+from latentode.holdout import withhold_rows, withhold_series
+from latentode.inference import N_SCORE_SAMPLES
+from latentode.summary import summarize
+from tests.conftest import make_frame
+from tests.test_persistence import DATA
+
+SMALL = {"max_iter": 12, "random_state": 0, "residual": "ou", "field_units": (8,), "encoder_units": 8}
+
+
+@pytest.fixture(scope="module")
+def swings():
+    observed, _ = make_oscillator(n_series=60, seed=1)
+    return observed
+
+
+@pytest.fixture(scope="module")
+def fitted_to_swings(swings):
+    return LatentODE("series", "time", max_iter=60, random_state=0).fit(swings)
+
+
+# What was withheld ------------------------------------------------------------
+
+
+def test_errors_on_withheld_rows_are_those_of_predicting_them_from_the_others():
+    """Asked of `predict` row by row, and of the last value by hand."""
+    observed, _ = make_oscillator(n_series=4, seed=2)
+    model = LatentODE("series", "time", **SMALL).fit(observed)
+    table = model.summary().validation.table.set_index(["task", "channel", "predictor", "lead"])["rmse"]
+    collection = model._read(observed).collection()
+    hidden = withhold_rows(collection, "both").numpy()
+    seen, asked = observed[~hidden], observed[hidden]
+    asked_blank = asked.assign(position=np.nan, velocity=np.nan)
+    found = model.predict(pd.concat([seen, asked_blank]), n_samples=N_SCORE_SAMPLES).iloc[len(seen) :]
+    last = asked["series"].map(seen.groupby("series")["time"].max())
+    ahead = (asked["time"] > last).to_numpy()
+    assert 0 < ahead.sum() < len(ahead)
+    contexts = Contexts.of([(one["time"], one[["position"]]) for _, one in seen.groupby("series")])
+    carried = last_value(contexts, asked["series"].to_numpy(), asked["time"].to_numpy(), np.zeros(1)).ravel()
+    for task, chosen in (("extrapolate", ahead), ("interpolate", ~ahead)):
+        for predictor, answers in (("latent ODE", found["position"].to_numpy()), ("last value", carried)):
+            error = answers[chosen] - asked["position"].to_numpy()[chosen]
+            # The model answers in single precision.
+            assert table[task, "position", predictor, "all"] == pytest.approx(
+                np.sqrt(np.mean(error**2)), rel=1e-4
+            )
+
+
+def test_units_scale_the_figures_and_nothing_else(swings):
+    """Of the values by a power of two, which is exact, and of time by one."""
+    model = LatentODE("series", "time", **SMALL).fit(swings)
+    scaled = swings.assign(position=swings["position"] * 1024, time=swings["time"] * 4)
+    other = LatentODE("series", "time", **SMALL).fit(scaled)
+    one, two = model.summary(), other.summary()
+    unit = one.validation.table["channel"].map({"position": 1024.0, "velocity": 1.0})
+    for name in ("rmse", "rmse-lo", "mae", "mae-hi"):
+        np.testing.assert_allclose(two.validation.table[name], one.validation.table[name] * unit, rtol=1e-6)
+    for name in ("skill", "skill-lo", "mae_skill", "n_values"):
+        np.testing.assert_allclose(two.validation.table[name], one.validation.table[name], rtol=1e-6)
+    np.testing.assert_allclose(two.validation.table["lead_mean"], one.validation.table["lead_mean"] * 4)
+    pd.testing.assert_frame_equal(two.coverage, one.coverage)
+    np.testing.assert_allclose(two.channels["length"], one.channels["length"] * 4, rtol=1e-6)
+    for name in ("spread", "noise", "scale"):
+        np.testing.assert_allclose(two.channels[name], one.channels[name] * [1024, 1], rtol=1e-6)
+    np.testing.assert_allclose(two.channels["noise_share"], one.channels["noise_share"], rtol=1e-6)
+
+
+def test_the_figures_are_of_the_task_alone(swings):
+    for task in ("extrapolate", "interpolate"):
+        report = LatentODE("series", "time", task=task, **SMALL).fit(swings).summary()
+        assert list(report.validation.scopes) == [task]
+        assert set(report.coverage["task"]) == {task}
+
+
+def test_a_model_that_wins_nothing_is_told_outright():
+    """Random walks: no answer beats the last value, an untrained latent ODE least of all."""
+    random = np.random.default_rng(0)
+    walks = pd.DataFrame(
+        {
+            "walk": np.arange(60).repeat(30),
+            "step": np.tile(np.arange(30.0), 60),
+            "x": random.normal(0, 1, (60, 30)).cumsum(1).ravel(),
+        }
+    )
+    settings = SMALL | {"max_iter": 1, "residual": None}
+    text = str(LatentODE("walk", "step", task="extrapolate", **settings).fit(walks).summary())
+    assert "beats the last value in 0, " in text
+    assert "Where it does not:\n  x, up to" in text
+    assert "loses to the last value (RMSE" in text
+
+
+def test_withheld_data_are_said_to_have_chosen_the_weights(swings):
+    few = swings[swings["series"] < 4]
+    by_rows = LatentODE("series", "time", **SMALL).fit(few).summary()
+    assert "rows of these series, which chose the weights too" in by_rows.facts["withheld"]
+    by_series = LatentODE("series", "time", **SMALL).fit(swings).summary()
+    assert by_series.facts["withheld"].startswith("9 series. They chose the weights too")
+    assert by_series.facts["fitted to"].startswith("51 series of")
+    unjudged = LatentODE("series", "time", validation_fraction=0, **SMALL).fit(few).summary()
+    assert unjudged.facts["withheld"] == "nothing; how good the model is was not looked at"
+    assert unjudged.validation is unjudged.coverage is None
+    assert "Extrapolation" not in str(unjudged)
+    assert unjudged.facts["best"] == "the last weights, for want of validation"
+
+
+def test_values_far_out_count_for_no_one(swings):
+    """They trained and validated nothing, and are not to be what the errors are of."""
+    whole = LatentODE("series", "time", **SMALL).fit(swings)
+    collection = whole._read(swings).collection()
+    held = withhold_series(collection, whole.validation_fraction, torch.Generator().manual_seed(0))
+    rows = swings.index[swings["series"].isin(np.flatnonzero(held.numpy())[:4])][::30]
+    spoilt = swings.assign(position=swings["position"].where(~swings.index.isin(rows), 1e6))
+    assert (spoilt["position"] == 1e6).sum() == 4
+    with pytest.warns(UserWarning, match="are left out of the fit"):
+        report = LatentODE("series", "time", **SMALL).fit(spoilt).summary()
+    ours = report.validation.table.query("predictor == 'training mean' and channel == 'position'")
+    assert (ours["rmse"] < 100).all()
+
+
+@pytest.mark.parametrize("kind", ["datetime", "timedelta", "centuries"])
+def test_lengths_of_time_are_told_as_such(swings, kind, tmp_path):
+    # Nanoseconds reach 292 years, and these series are a thousand years long.
+    unit, seconds = ("s", 100 * 365 * 86400) if kind == "centuries" else ("us", 3600e6)
+    lengths = (swings["time"].to_numpy() * seconds).round().astype(f"m8[{unit}]")
+    clock = lengths if kind == "timedelta" else np.datetime64("2000-01-01", unit) + lengths
+    model = LatentODE("series", "time", **SMALL).fit(swings.assign(time=clock))
+    report = model.summary()
+    assert report.validation.table["lead_to"].dtype.kind == "m"
+    memory = report.channels["length"] / model.scaling_.time_unit
+    np.testing.assert_allclose(memory, model.module_.residual.log_length.exp().detach(), rtol=1e-6)
+    assert " up to " in str(report)
+    model.save(tmp_path / "m")
+    assert str(LatentODE.load(tmp_path / "m").summary()) == str(report)
+
+
+# Bands ------------------------------------------------------------------------
+
+
+def scores(n_series, spread, seed=0):
+    """Standard scores of a model whose bands are too narrow by `spread`, forty a series, half of them between."""
+    random = np.random.default_rng(seed)
+    n = 40 * n_series
+    between = np.arange(n) % 2 == 0
+    hidden = HiddenScores(
+        score=spread * random.standard_normal(n),
+        lead=random.uniform(0.1, 1, n),
+        between=between,
+        channel=(np.arange(n) // 2) % 2,
+        row=np.arange(n),
+        mean=np.zeros(n),
+        context=np.zeros(n, dtype=np.int64),
+    )
+    return hidden, np.arange(n_series).repeat(40)
+
+
+def test_coverage_is_counted_before_and_after_the_adjustment():
+    hidden, series = scores(200, spread=2.0)
+    table = count_coverage(
+        hidden, series, channels=["a", "b"], tasks=["extrapolate", "interpolate"], adjusted=True
+    )
+    assert len(table) == 4
+    assert table["n_values"].eq(2000).all()
+    for level in (50, 80, 90, 95):
+        bound = Normal(0.0, 1.0).icdf(torch.tensor(0.5 + level / 200))
+        truth = 2 * float(Normal(0.0, 2.0).cdf(bound)) - 1
+        # Four standard errors of a share of 2000 independent values.
+        assert (table[f"own-{level}"] - truth).abs().max() < 4 * np.sqrt(truth * (1 - truth) / 2000)
+        # The other half's quantile errs as much again.
+        share = level / 100
+        assert (table[f"adjusted-{level}"] - share).abs().max() < 6 * np.sqrt(share * (1 - share) / 2000)
+
+
+def test_no_series_judges_bands_that_it_adjusted_itself():
+    """Half of the series are ten times wilder: each half's bands are then those of the other half."""
+    hidden, series = scores(80, spread=1.0)
+    wild = replace(hidden, score=hidden.score * np.where(series % 2, 10.0, 1.0))
+    table = count_coverage(wild, series, channels=["a", "b"], tasks=["extrapolate"], adjusted=True)
+    # The calm half lies within the wild one's bands, and of the wild half P(|Z| < 1.645 / 10) does.
+    expected = 0.5 + 0.5 * (2 * float(Normal(0.0, 1.0).cdf(torch.tensor(0.1645))) - 1)
+    assert np.abs(table["adjusted-90"] - expected).max() < 0.02
+
+
+def test_with_too_few_series_bands_are_not_judged_as_adjusted():
+    hidden, series = scores(39, spread=1.0)
+    table = count_coverage(hidden, series, channels=["a", "b"], tasks=["extrapolate"], adjusted=True)
+    assert table["adjusted-90"].isna().all()
+    assert table["own-90"].notna().all()
+
+
+def test_bands_that_do_not_hold_are_remarked_on(fitted_to_swings):
+    fitted, parameters = fitted_to_swings.fitted_, fitted_to_swings.fit_parameters_
+    coverage = fitted.verdict.coverage.assign(
+        **{"own-90": [0.9, 0.7, 0.9, 0.99], "n_values": [500, 500, 500, 50]}
+    )
+    spoilt = replace(fitted, calibration=None, verdict=replace(fitted.verdict, coverage=coverage))
+    remarks = summarize(spoilt, parameters).remarks
+    assert "velocity, to extrapolate: 90 % bands hold 70 % of the withheld values, too narrow" in remarks
+    assert not any("wide" in remark for remark in remarks)  # of fifty values nobody can tell
+
+
+# The latent state -------------------------------------------------------------
+
+
+def test_the_kl_of_each_dimension_is_that_of_the_posteriors():
+    observed, _ = make_oscillator(n_series=12, seed=3)
+    model = LatentODE("series", "time", validation_fraction=0, dtype="float64", **SMALL).fit(observed)
+    codes = model.encode(observed)
+    stds = torch.tensor(codes.filter(regex="_std$").to_numpy())
+    means = torch.tensor(codes.drop(columns=codes.filter(regex="_std$").columns).to_numpy())
+    kl = kl_divergence(Normal(means, stds), Normal(0.0, 1.0)).mean(0)
+    latent = model.summary().latent
+    np.testing.assert_allclose(latent["kl"], kl, rtol=1e-9)
+    np.testing.assert_allclose(latent["between"], means.std(0, correction=0), rtol=1e-9)
+    np.testing.assert_allclose(latent["within"], stds.mean(0), rtol=1e-9)
+
+
+@pytest.mark.parametrize(("kl", "said"), [(0.2, "posterior collapse"), (0.3, None)])
+def test_a_collapse_is_told_in_plain_words(fitted_to_swings, kl, said):
+    """Four dimensions of 0.2 nats are under one nat together, of 0.3 over it."""
+    fitted = fitted_to_swings.fitted_
+    latent = fitted.verdict.latent.clone()
+    latent[0] = kl
+    changed = replace(fitted, verdict=replace(fitted.verdict, latent=latent))
+    remarks = summarize(changed, fitted_to_swings.fit_parameters_).remarks
+    found = [remark for remark in remarks if "posterior collapse" in remark]
+    assert bool(found) == (said is not None)
+    if found:
+        assert "the KL is 0.8 nats a series, under 1: z0 tells next to nothing" in found[0]
+        assert "a smaller kl_weight (it was 0.3)" in found[0]
+
+
+def test_idle_dimensions_and_noise_alone_are_remarked_on(fitted_to_swings):
+    fitted = fitted_to_swings.fitted_
+    latent = fitted.verdict.latent.clone()
+    latent[0] = torch.tensor([2.0, 0.01, 1.0, 0.02])
+    changed = replace(fitted, verdict=replace(fitted.verdict, latent=latent))
+    remarks = summarize(changed, fitted_to_swings.fit_parameters_).remarks
+    assert any(remark.startswith("2 of 4 latent dimensions hold nothing") for remark in remarks)
+    model = LatentODE("patient", "hours", **SMALL | {"residual": None}).fit(make_frame())
+    with torch.no_grad():
+        model.module_.likelihood.raw_noise[1] = 2.0
+    assert model.summary().channels["kernel"].isna().all()
+    assert any("predicts of temp is next to nothing" in remark for remark in model.summary().remarks)
+
+
+# How it is told ---------------------------------------------------------------
+
+
+def test_a_loaded_model_tells_the_same(fitted_to_swings, tmp_path):
+    fitted_to_swings.save(tmp_path / "m")
+    one, two = fitted_to_swings.summary(), LatentODE.load(tmp_path / "m").summary()
+    assert str(one) == str(two)
+    assert one._repr_html_() == two._repr_html_()
+    pd.testing.assert_frame_equal(one.validation.table, two.validation.table)
+    pd.testing.assert_frame_equal(one.coverage, two.coverage)
+    pd.testing.assert_frame_equal(one.latent, two.latent)
+
+
+def test_a_file_without_a_verdict_says_so():
+    report = LatentODE.load(DATA / "model-1.latentode").summary()
+    assert report.facts["fitted to"].startswith("not recorded; the file was written by an earlier version")
+    assert report.validation is report.coverage is report.latent is None
+    assert report.channels["kernel"].tolist() == ["ou", "matern32", "iou"]
+    assert "60 steps" in str(report)
+    assert "<table" in report._repr_html_()
+
+
+def test_the_account_reads_well(fitted_to_swings):
+    text = str(fitted_to_swings.summary())
+    lines = text.splitlines()
+    assert lines[0] == "series     named by 'series'"
+    for heading in (
+        "What was withheld, beside the trivial answers",
+        "Share of the withheld values in bands, as the model has them",
+        "Noise, and the residual process with its memory",
+    ):
+        assert heading in lines
+    assert any(line.startswith("Latent state: KL ") for line in lines)
+    steps = fitted_to_swings.n_iter_
+    assert any(line.startswith(f"trained    {steps} steps, ") for line in lines)
+    assert any(line.startswith("error  ") for line in lines)
+    assert lines == [line.rstrip() for line in lines]
+    assert repr(fitted_to_swings.summary()) == text
+
+
+def test_a_notebook_shows_tables_whatever_the_columns_are_called():
+    frame = make_frame().rename(columns={"hr": "<b>", "temp": 7, "flat": "a & b"})
+    html = LatentODE("patient", "hours", **SMALL).fit(frame).summary()._repr_html_()
+    assert html.count("<table") >= 5
+    assert "&lt;b&gt;" in html
+    assert "<b></" not in html
+    assert "a &amp; b" in html
+
+
+def test_many_channels_share_a_line_of_coverage(swings):
+    many = swings.assign(**{f"c{number}": swings["position"] * number for number in range(2, 8)})
+    text = str(LatentODE("series", "time", **SMALL).fit(many).summary())
+    assert text.count("all channels, extrapolation") == text.count("all channels, interpolation") == 1
+
+
+def test_an_interrupted_fit_says_so(swings, monkeypatch):
+    from latentode import training
+
+    def strike(*arguments, **settings):
+        if len(struck) == 30:
+            raise KeyboardInterrupt
+        struck.append(1)
+        return step(*arguments, **settings)
+
+    struck, step = [], training._step
+    monkeypatch.setattr(training, "_step", strike)
+    with pytest.warns(UserWarning, match="training was interrupted"):
+        model = LatentODE("series", "time", **SMALL | {"max_iter": 200}).fit(swings)
+    report = model.summary()
+    assert "of 200; interrupted there" in report.facts["trained"]
+    assert "training was interrupted; a whole one may do better" in report.remarks
+
+
+@pytest.mark.slow
+def test_the_account_costs_little(monkeypatch):
+    """Under a twentieth of a fit of usual length, its asking of the withheld series included."""
+    seconds = []
+
+    def timed(*arguments, **settings):
+        began = time.monotonic()
+        found = judge(*arguments, **settings)
+        seconds.append(time.monotonic() - began)
+        return found
+
+    judge = fitting.judge
+    monkeypatch.setattr(fitting, "judge", timed)
+    observed, _ = make_oscillator(n_series=200, seed=0)
+    model = LatentODE("series", "time", calibrate=False, random_state=0).fit(observed)
+    assert seconds[0] < 0.05 * model.fitted_.verdict.seconds
