@@ -1,5 +1,6 @@
 """Around a residual process the bound of heavy-tailed noise is a bound, tight where noise is normal."""
 
+import itertools
 import math
 
 import pytest
@@ -66,7 +67,7 @@ def test_the_bound_is_below_the_evidence_and_near_it(noise, values):
     ]
     # The kinks of Laplace's density cost the sum about the square of the cells' width, 1e-2.
     assert bounds[-1] < evidence + 1e-4
-    assert all(after > before - 1e-9 for before, after in zip(bounds, bounds[1:], strict=False))
+    assert all(after > before - 1e-9 for before, after in itertools.pairwise(bounds))
     # A posterior that is independent of the weights: it costs up to 0.3 nats a value.
     assert evidence - bounds[-1] < 0.6
 
