@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from latentode.expectation_propagation import log_likelihood as residual_log_likelihood
 from latentode.likelihoods import Likelihood
 from latentode.model import LatentODEModel
-from latentode.reweighting import log_likelihood as residual_log_likelihood
 from latentode.series import SeriesBatch
 
 __all__ = ["Bound", "elbo"]
@@ -60,8 +60,8 @@ def elbo(
 
     The residual's own parameters see the full likelihood at every a. Training starts with a = 0:
     a residual process that may explain everything from the first step leaves the trajectory idle. A predicted
-    noise scale is held back from the trajectory in the same way. Noise that is not normal is bounded from
-    below around a residual process, see `latentode.reweighting`, and exact without one.
+    noise scale is held back from the trajectory in the same way. Around a residual process the likelihood under
+    noise that is not normal is that of `latentode.expectation_propagation`, near the exact one and no bound.
     `context_weight` w < 1 leaves out a share of what the context itself is worth,
 
         log N(target | z0) - (1 - w) log N(context | z0),
@@ -116,7 +116,7 @@ def elbo(
 def _log_likelihood(
     model: LatentODEModel, target: SeriesBatch, residuals: Tensor, mask: Tensor, offset: Tensor | None
 ) -> Tensor:
-    """Log p of the entries that `mask` marks, given z0, or its bound (`latentode.reweighting`): (S, B)."""
+    """Log p of the entries that `mask` marks, given z0, or near it where noise is not normal: (S, B)."""
     if model.residual is None:
         return model.likelihood.log_prob(residuals, mask, model.likelihood.scale(offset)).sum((-1, -2))
     return residual_log_likelihood(model.likelihood, model.residual, target.times, residuals, mask, offset)

@@ -27,7 +27,7 @@ LAYERS = [
     },
     {"solve"},
     {"frames", "encoders", "dynamics", "likelihoods", "residual"},
-    {"reweighting"},
+    {"expectation_propagation"},
     {"model"},
     {"elbo"},
     {"pieces", "inference", "build", "kernel_choice", "solver_report"},

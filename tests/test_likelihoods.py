@@ -93,7 +93,9 @@ def predictive(latent=0.0, *, predicted=False):
     offset = 0.5 * torch.randn(4, 1, 5, 3, **seeded(1)) if predicted else None
     variance = likelihood.scale(offset).square().detach()
     spread = torch.full((1, 5, 3), latent**2, dtype=torch.float64)
-    return Predictive(trajectory, residual, spread, variance, likelihood.nodes())
+    with torch.no_grad():
+        nodes = likelihood.nodes()
+    return Predictive(trajectory, residual, spread, variance, nodes)
 
 
 @pytest.mark.parametrize("predicted", [False, True])
