@@ -139,7 +139,7 @@ def _cavities(process: GaussMarkov, times: Tensor, mask: Tensor, sites: Sites) -
     and both are slopes of log Normal(y | 0, C): the adjoint of the filter is the smoother.
     """
     value, variance = sites
-    with torch.enable_grad():
+    with torch.inference_mode(False), torch.enable_grad():
         y = (SHRINK * value).unsqueeze(0).requires_grad_()
         R = variance.clone().requires_grad_()
         density = process.log_likelihood(times, y, mask, R).sum()

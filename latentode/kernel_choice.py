@@ -57,7 +57,8 @@ def choose_kernels(
 
     Each kernel's scale, length and noise are fitted to the training series by maximum likelihood; the
     log density of the validation targets given their contexts decides. The trajectory then takes
-    over what is common to the series, but how a channel moves in between stays the kernel's to say.
+    over what is common to the series, but how a channel moves in between stays the kernel's to say. Noise is
+    normal in this contest, whatever law the model will have.
 
     Args:
         validation: (context, target) pairs in the units of `data`; without any, or for a channel that

@@ -166,6 +166,17 @@ def test_an_outlier_moves_a_forecast_less_under_heavy_tails():
     assert moved["laplace"] < 0.5 * moved["gaussian"]
 
 
+def test_an_answer_is_the_same_where_torch_keeps_no_gradients():
+    batch = ScalarDecay(rate=0.7, noise=0.2).sample(n_series=3)
+    model = model_with("student_t", GaussMarkov(1, "ou", scale=0.5, length=1.0).double())
+    z0 = torch.randn(4, 3, 1, **seeded())
+    found = []
+    for mode in (torch.no_grad, torch.inference_mode):
+        with mode():
+            found.append(model.predictive(batch, batch.times + 0.1, z0).mean.clone())
+    assert torch.equal(*found)
+
+
 @pytest.mark.parametrize("noise", ["student_t", "laplace"])
 def test_without_a_residual_process_the_bound_has_the_exact_density(noise):
     batch = ScalarDecay(rate=0.7, noise=0.2).sample(n_series=8)
