@@ -12,8 +12,9 @@ have the same mean and variance. An outlier gets a large R_n: beside its neighbo
 
 and at these sites its slope in y, R, m and P is 0: its gradient is that with all of them held. For normal noise
 y = x, R is the noise's variance, and the sum is exact. For others it is no bound, but near: of two
-observations by 2e-3 nats, where a variational bound loses up to half a nat and learns half as much noise
-again (tests/test_expectation_propagation.py).
+observations within 2e-3 nats (tests/test_expectation_propagation.py). The variational bound with one weight
+for each observation lost .03 to .3 nats a value there, and learned Laplace noise of .44 where .3 was true and
+9.6 degrees of freedom where 3 were; this learned .30 and 3.4.
 
 Source: Minka 2001, "Expectation propagation for approximate Bayesian inference"; Jylanki, Vanhatalo & Vehtari
 2011, "Robust Gaussian process regression with a Student-t likelihood".

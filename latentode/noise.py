@@ -72,8 +72,8 @@ class Gaussian(NoiseLaw):
         return torch.ones_like(square)
 
     def nodes(self, like: Tensor) -> Nodes:
-        share = like.new_zeros(N_NODES, 1)
-        share[0] = 1.0
+        # Alike, none of share 0: its logarithm is taken.
+        share = like.new_full((N_NODES, 1), 1 / N_NODES)
         return Nodes(torch.ones_like(share), share)
 
     def draw(self, generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:  # noqa: ARG002

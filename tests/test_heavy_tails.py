@@ -7,6 +7,7 @@ import torch
 from scipy import stats
 
 from latentode import LatentODE
+from tests.conftest import make_frame
 
 SETTINGS = {
     "student_t": {"likelihood": "student_t"},
@@ -21,8 +22,6 @@ SETTINGS = {
 
 @pytest.fixture(scope="module")
 def fits():
-    from tests.conftest import make_frame
-
     return {
         name: LatentODE("patient", "hours", max_iter=30, random_state=0, **settings).fit(make_frame())
         for name, settings in SETTINGS.items()
