@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from latentode.continuity import restart_density
+from latentode.expectation_propagation import log_likelihood as residual_log_likelihood
 from latentode.likelihoods import Likelihood
 from latentode.model import LatentODEModel
-from latentode.reweighting import log_likelihood as residual_log_likelihood
 from latentode.series import SeriesBatch
 
 __all__ = ["Bound", "elbo"]
@@ -63,8 +63,8 @@ def elbo(
 
     The residual's own parameters see the full likelihood at every a. Training starts with a = 0:
     a residual process that may explain everything from the first step leaves the trajectory idle. A predicted
-    noise scale is held back from the trajectory in the same way. Noise that is not normal is bounded from
-    below around a residual process, see `latentode.reweighting`, and exact without one.
+    noise scale is held back from the trajectory in the same way. Around a residual process the likelihood under
+    noise that is not normal is that of `latentode.expectation_propagation`, near the exact one and no bound.
     `context_weight` w < 1 leaves out a share of what the context itself is worth,
 
         log N(target | z0) - (1 - w) log N(context | z0),
@@ -123,7 +123,7 @@ def elbo(
 def _log_likelihood(
     model: LatentODEModel, target: SeriesBatch, residuals: Tensor, mask: Tensor, offset: Tensor | None
 ) -> Tensor:
-    """Log p of the entries that `mask` marks, given z0, or its bound (`latentode.reweighting`): (S, B).
+    """Log p of the entries that `mask` marks, given z0, or near it where noise is not normal: (S, B).
 
     Residuals are 0 elsewhere.
     """

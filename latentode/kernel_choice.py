@@ -59,7 +59,8 @@ def choose_kernels(
 
     Each kernel's scale, length and noise are fitted to the training series by maximum likelihood; the
     log density of the validation targets given their contexts decides. The trajectory then takes
-    over what is common to the series, but how a channel moves in between stays the kernel's to say.
+    over what is common to the series, but how a channel moves in between stays the kernel's to say. Noise is
+    normal in this contest, whatever law the model will have.
 
     The variance of "iou" grows without end, and so does what is left of a velocity that noise made up. It is
     tried where forecasts alone, or gaps alone, are asked for; of a model that does both, forecasts of spirals

@@ -173,10 +173,6 @@ class Likelihood(nn.Module):
         """`NoiseLaw.weight` of each channel: E[(noise / scale)^2] (..., D) -> (..., D)."""
         return self._per_channel(lambda law, e: law.weight(e), square)
 
-    def slack(self, weight: Tensor) -> Tensor:
-        """`NoiseLaw.slack` of each channel: (..., D) -> (..., D)."""
-        return self._per_channel(lambda law, e: law.slack(e), weight)
-
     def nodes(self) -> Nodes | None:
         """The noise of unit scale as a mixture of normals, (J, D) each; None where it is one normal."""
         if self.is_gaussian:

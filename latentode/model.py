@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 
 from latentode.encoders import Encoder
+from latentode.expectation_propagation import find_sites
 from latentode.likelihoods import Decoded, Likelihood
 from latentode.mixtures import NormalMixture
 from latentode.noise import Nodes
 from latentode.residual import GaussMarkov
-from latentode.reweighting import weights
 from latentode.series import SeriesBatch
 from latentode.solve import Solver, Trajectory, solve
 
@@ -158,10 +158,10 @@ class LatentODEModel(nn.Module):
     def predictive(self, context: SeriesBatch, times: Tensor, z0: Tensor) -> Predictive:
         """What each series does at `times`, given its context and samples of its z0.
 
-        The residual process is conditioned on the context with one noise variance for each observation: of
-        a predicted scale the geometric mean over the samples, and of heavy-tailed noise what is left of it
-        once the observation is weighed (`latentode.reweighting`), from the mean over the samples too. So the
-        filter's variances are computed once, not for each sample.
+        The residual process is conditioned on the context with one noise variance for each observation,
+        whatever the sample: of a predicted scale the geometric mean over the samples, and of heavy-tailed
+        noise that of the site (`latentode.expectation_propagation`) of what is left over in the mean of the
+        samples. So the filter's variances are computed once, not for each sample.
 
         Shapes:
             times (B, M), on the clock of the context; z0 (S, B, L).
@@ -172,8 +172,7 @@ class LatentODEModel(nn.Module):
         if self.residual is None:
             nothing = torch.zeros_like(trajectory)
             return Predictive(trajectory, nothing, nothing[0], noise, nodes)
-        left_over = (context.values - known.mean) * context.mask
-        of_context = self._context_noise(context, left_over, known.offset)
+        left_over, of_context = self._left_over(self.residual, context, known)
         residual, variance = self.residual.condition(
             context.times, left_over, context.mask, of_context, queries
         )
@@ -200,8 +199,7 @@ class LatentODEModel(nn.Module):
         context, queries, known, asked = self._paths(context, times, z0)
         path = asked.mean
         if self.residual is not None:
-            left_over = (context.values - known.mean) * context.mask
-            of_context = self._context_noise(context, left_over, known.offset)
+            left_over, of_context = self._left_over(self.residual, context, known)
             path = path + self.residual.sample(
                 context.times, left_over, context.mask, of_context, queries, noise=noise
             )
@@ -222,11 +220,17 @@ class LatentODEModel(nn.Module):
         asked = Decoded(mean[:, :, n_context:], None if offset is None else offset[:, :, n_context:])
         return context, queries, known, asked
 
-    def _context_noise(self, context: SeriesBatch, left_over: Tensor, offset: Tensor | None) -> Tensor:
-        """Noise variance of the context's observations: (D,), or (B, N, D) where they differ."""
-        assert self.residual is not None
-        variance = self.likelihood.scale(None if offset is None else offset.mean(0)).square()
+    def _left_over(
+        self, residual: GaussMarkov, context: SeriesBatch, known: Decoded
+    ) -> tuple[Tensor, Tensor]:
+        """What the trajectories leave of the context, (S, B, N, D), and its noise variance, (D,) or (B, N, D).
+
+        Where noise is heavy-tailed, of the sites in place of the observations.
+        """
+        left_over = (context.values - known.mean) * context.mask
+        scale = self.likelihood.scale(None if known.offset is None else known.offset.mean(0))
         if self.likelihood.is_gaussian:
-            return variance
-        mean = left_over.mean(0, keepdim=True)
-        return variance / weights(self.likelihood, self.residual, context.times, mean, context.mask, variance)
+            return left_over, scale.square()
+        mean = left_over.mean(0)
+        sites = find_sites(self.likelihood, residual, context.times, mean, context.mask, scale)
+        return left_over + (sites.value - mean), sites.variance

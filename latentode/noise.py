@@ -32,16 +32,7 @@ class Nodes(NamedTuple):
 class NoiseLaw(ABC):
     r"""The law of e = noise / scale, a normal whose variance is drawn anew each time: e | v ~ Normal(0, v).
 
-    As a function of e^2 the log density is convex, and so it is the upper envelope of normals: for every
-    precision w > 0
-
-        log p(e) >= log Normal(e | 0, 1 / w) + slack(w),    with equality at w = weight(e^2).
-
-    This is also what a variational posterior of 1 / v leaves of the evidence when it is the best one of
-    mean w: a variational bound over the variances, with its optimum in closed form.
-
-    Source: Palmer, Wipf, Kreutz-Delgado & Rao 2006, "Variational EM algorithms for non-Gaussian latent
-        variable models".
+    Source: Andrews & Mallows 1974, "Scale mixtures of normal distributions".
     """
 
     @property
@@ -55,11 +46,7 @@ class NoiseLaw(ABC):
 
     @abstractmethod
     def weight(self, square: Tensor) -> Tensor:
-        """The precision at which the bound touches log p(e), from e^2; at E[e^2] the bound's mean is largest."""
-
-    @abstractmethod
-    def slack(self, weight: Tensor) -> Tensor:
-        """What the bound adds to the normal of this precision."""
+        """-2 d log p / d(e^2) = E[1 / v | e], from e^2: what a value counts beside a normal one."""
 
     @abstractmethod
     def nodes(self, like: Tensor) -> Nodes:
@@ -72,7 +59,7 @@ class NoiseLaw(ABC):
 
 @dataclass(frozen=True)
 class Gaussian(NoiseLaw):
-    """Always the same variance: the bound is the density itself."""
+    """Always the same variance."""
 
     @property
     def variance(self) -> float:
@@ -84,12 +71,9 @@ class Gaussian(NoiseLaw):
     def weight(self, square: Tensor) -> Tensor:
         return torch.ones_like(square)
 
-    def slack(self, weight: Tensor) -> Tensor:
-        return torch.zeros_like(weight)
-
     def nodes(self, like: Tensor) -> Nodes:
-        share = like.new_zeros(N_NODES, 1)
-        share[0] = 1.0
+        # Alike, none of share 0: its logarithm is taken.
+        share = like.new_full((N_NODES, 1), 1 / N_NODES)
         return Nodes(torch.ones_like(share), share)
 
     def draw(self, generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:  # noqa: ARG002
@@ -115,22 +99,13 @@ class StudentT(NoiseLaw):
     def variance(self) -> Tensor:
         return self.freedom / (self.freedom - 2)
 
-    @property
-    def _log_constant(self) -> Tensor:
-        nu = self.freedom
-        return torch.lgamma((nu + 1) / 2) - torch.lgamma(nu / 2) - 0.5 * torch.log(math.pi * nu)
-
     def log_prob(self, e: Tensor) -> Tensor:
         nu = self.freedom
-        return self._log_constant - (nu + 1) / 2 * torch.log1p(e.square() / nu)
+        constant = torch.lgamma((nu + 1) / 2) - torch.lgamma(nu / 2) - 0.5 * torch.log(math.pi * nu)
+        return constant - (nu + 1) / 2 * torch.log1p(e.square() / nu)
 
     def weight(self, square: Tensor) -> Tensor:
         return (self.freedom + 1) / (self.freedom + square)
-
-    def slack(self, weight: Tensor) -> Tensor:
-        nu = self.freedom
-        constant = self._log_constant + _HALF_LOG_2PI - (nu + 1) / 2 * torch.log1p(1 / nu)
-        return constant + 0.5 * (nu * torch.log(weight) + nu + 1 - nu * weight)
 
     def nodes(self, like: Tensor) -> Nodes:
         nu = self.freedom.detach().double()
@@ -146,7 +121,8 @@ class StudentT(NoiseLaw):
         high = quantile(self._UPPER)
         place = torch.linspace(0, 1, N_NODES, dtype=torch.float64, device=nu.device).unsqueeze(1)
         log_precision = low + (high - low) * place
-        share = torch.softmax(a * (log_precision - log_precision.exp()), 0)
+        # Where the nodes stand is held, what they weigh has its gradient.
+        share = torch.softmax(self.freedom.double() / 2 * (log_precision - log_precision.exp()), 0)
         return Nodes(torch.exp(-log_precision).to(like), share.to(like))
 
     def draw(self, generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
@@ -158,7 +134,7 @@ class StudentT(NoiseLaw):
 class Laplace(NoiseLaw):
     r"""V ~ Exponential(1): p(e) = exp(-sqrt(2) |e|) / sqrt(2), of variance 1."""
 
-    # Where e is 0 the weight is infinite. A lower one is a bound too.
+    # Where e is 0 the weight is infinite.
     _LEAST_SQUARE = 1e-4
 
     # Midpoints in v^(1/4) up to v = 25: dense towards 0, where the density has its peak.
@@ -173,9 +149,6 @@ class Laplace(NoiseLaw):
 
     def weight(self, square: Tensor) -> Tensor:
         return math.sqrt(2) * square.clamp(min=self._LEAST_SQUARE).rsqrt()
-
-    def slack(self, weight: Tensor) -> Tensor:
-        return _HALF_LOG_2PI - 0.5 * math.log(2) - 0.5 * torch.log(weight) - 1 / weight
 
     def nodes(self, like: Tensor) -> Nodes:
         k = self._ROOT

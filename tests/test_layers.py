@@ -27,7 +27,7 @@ LAYERS = [
     },
     {"solve"},
     {"frames", "encoders", "dynamics", "likelihoods", "residual"},
-    {"reweighting"},
+    {"expectation_propagation"},
     {"model"},
     {"continuity"},
     {"elbo"},

@@ -93,7 +93,9 @@ def predictive(latent=0.0, *, predicted=False):
     offset = 0.5 * torch.randn(4, 1, 5, 3, **seeded(1)) if predicted else None
     variance = likelihood.scale(offset).square().detach()
     spread = torch.full((1, 5, 3), latent**2, dtype=torch.float64)
-    return Predictive(trajectory, residual, spread, variance, likelihood.nodes())
+    with torch.no_grad():
+        nodes = likelihood.nodes()
+    return Predictive(trajectory, residual, spread, variance, nodes)
 
 
 @pytest.mark.parametrize("predicted", [False, True])
@@ -162,6 +164,17 @@ def test_an_outlier_moves_a_forecast_less_under_heavy_tails():
         moved[noise] = (changed - clean).abs().item()
     assert moved["student_t"] < 0.3 * moved["gaussian"]
     assert moved["laplace"] < 0.5 * moved["gaussian"]
+
+
+def test_an_answer_is_the_same_where_torch_keeps_no_gradients():
+    batch = ScalarDecay(rate=0.7, noise=0.2).sample(n_series=3)
+    model = model_with("student_t", GaussMarkov(1, "ou", scale=0.5, length=1.0).double())
+    z0 = torch.randn(4, 3, 1, **seeded())
+    found = []
+    for mode in (torch.no_grad, torch.inference_mode):
+        with mode():
+            found.append(model.predictive(batch, batch.times + 0.1, z0).mean.clone())
+    assert torch.equal(*found)
 
 
 @pytest.mark.parametrize("noise", ["student_t", "laplace"])

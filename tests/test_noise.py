@@ -1,6 +1,5 @@
-"""Laws of noise: their densities, the bound that reweighting rests on, and the normals they are made of."""
+"""Laws of noise: their densities, and the normals that they are made of."""
 
-import math
 from itertools import pairwise
 
 import numpy as np
@@ -35,33 +34,38 @@ def test_density_and_variance_are_the_laws(name):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_no_normal_exceeds_the_density_and_that_of_its_weight_touches_it(name):
+def test_the_weight_is_the_slope_of_the_density(name):
     law, _ = CASES[name]
-    e = torch.linspace(0.02, 30, 300, dtype=torch.float64).view(-1, 1, 1)
-    square = e.square()
-
-    def bound(weight):
-        return 0.5 * torch.log(weight / (2 * math.pi)) - 0.5 * weight * square + law.slack(weight)
-
-    torch.testing.assert_close(bound(law.weight(square)), law.log_prob(e), rtol=1e-10, atol=1e-10)
-    if name != "gaussian":  # whose weight is 1
-        others = torch.logspace(-4, 4, 201, dtype=torch.float64).view(1, -1, 1)
-        assert (bound(others) <= law.log_prob(e) + 1e-12).all()
+    square = torch.linspace(0.01, 900, 300, dtype=torch.float64).unsqueeze(1).requires_grad_()
+    (slope,) = torch.autograd.grad(law.log_prob(square.sqrt()).sum(), square)
+    torch.testing.assert_close(law.weight(square), -2 * slope, rtol=1e-10, atol=1e-12)
 
 
-def test_slack_is_what_the_best_gamma_posterior_of_the_precision_leaves():
-    """(E log u - log E u) / 2 - KL(q || p) for q = Gamma((nu + 1) / 2) of mean w, p = Gamma(nu / 2, nu / 2)."""
-    nu, weight = 5.0, torch.tensor([[0.3], [1.0], [1.19]], dtype=torch.float64)
-    shape = torch.full_like(weight, (nu + 1) / 2)
-    q = torch.distributions.Gamma(shape, shape / weight)
-    p = torch.distributions.Gamma(torch.full_like(weight, nu / 2), torch.full_like(weight, nu / 2))
-    mean_log = torch.digamma(shape) - torch.log(shape / weight)
-    left = 0.5 * (mean_log - torch.log(weight)) - torch.distributions.kl_divergence(q, p)
-    torch.testing.assert_close(student(nu).slack(weight), left)
-    for other in (shape - 0.5, shape + 0.5):  # no other shape of the same mean leaves more
-        q = torch.distributions.Gamma(other, other / weight)
-        mean_log = torch.digamma(other) - torch.log(other / weight)
-        assert (0.5 * (mean_log - torch.log(weight)) - torch.distributions.kl_divergence(q, p) < left).all()
+@pytest.mark.parametrize("nu", [2.3, 3.0, 6.0, 10.0, 30.0])
+def test_degrees_learned_through_the_nodes_are_those_of_the_data(nu):
+    """The mean slope of the nodes' log density under the law moves nu by that over the Fisher information."""
+    e = torch.linspace(0, 60, 1201, dtype=torch.float64)  # beyond it Fisher's information is nothing
+
+    def of_nodes(freedom):
+        variance, share = StudentT(freedom).nodes(LIKE)
+        return torch.logsumexp(torch.log(share / variance.sqrt()) - 0.5 * e.square() / variance, 0)
+
+    def of_law(freedom):
+        return StudentT(freedom).log_prob(e.unsqueeze(1))[:, 0]
+
+    def slope(function):
+        """Of each value: the slope in v of what v pulls back."""
+        at, v = (
+            torch.tensor([nu], dtype=torch.float64, requires_grad=True),
+            torch.ones_like(e).requires_grad_(),
+        )
+        (pulled,) = torch.autograd.grad(function(at), at, v, create_graph=True)
+        return torch.autograd.grad(pulled.sum(), v)[0]
+
+    weight = of_law(torch.tensor([nu], dtype=torch.float64)).exp()
+    moved = (weight * slope(of_nodes)).sum() / (weight * slope(of_law).square()).sum()
+    # Of thirty degrees and thirty-one the densities differ by 2e-4: there it is 4 %, elsewhere under 1 %.
+    assert abs(moved) < 0.05 * nu
 
 
 @pytest.mark.parametrize("name", HEAVY)
@@ -107,4 +111,3 @@ def test_student_t_of_many_degrees_is_normal():
     # (e^2 - 1)^2 / nu is 3e-5 at most here.
     torch.testing.assert_close(law.log_prob(e), Gaussian().log_prob(e), rtol=0, atol=1e-4)
     torch.testing.assert_close(law.weight(e.square()), torch.ones_like(e), rtol=0, atol=1e-5)
-    torch.testing.assert_close(law.slack(torch.ones_like(e)), torch.zeros_like(e), rtol=0, atol=1e-6)
