@@ -78,10 +78,10 @@ def test_what_only_a_static_column_tells_is_used_with_observations_and_without(s
     # A model that can't tell up from down errs by the rise itself at least.
     unable = np.sqrt(np.mean((late["t"] - 0.7) ** 2))
     begun = test[(test["t"] < 0.6) | (test.groupby("id").cumcount() == 0)]
-    assert error(model.predict(begun, late[["id", "t"]]), late) < 0.5 * unable
+    assert error(model.predict(begun, late[["id", "t"]]), late) < 0.3 * unable
     # The description alone: each series' clock starts at a row without a value.
     alone = test.groupby("id").head(1).assign(t=0.0, x=np.nan)
-    assert error(model.predict(alone, late[["id", "t"]]), late) < 0.5 * unable
+    assert error(model.predict(alone, late[["id", "t"]]), late) < 0.3 * unable
     unknown = model.encode(alone.assign(**{static_cols[0]: None}))
     assert (unknown.filter(regex=r"z0_\d$") == 0).all(axis=None)
     assert (unknown.filter(like="std") == 1).all(axis=None)
