@@ -156,7 +156,18 @@ def _draw_side_by_side(ax: Any, rows: pd.DataFrame, metric: str, predictors: lis
             number, error[number], bar, fmt="o", ms=4.5 if number else 6, color=colour, label=predictor
         )
     ax.set_xticks(range(len(predictors)), predictors, rotation=40, ha="right", rotation_mode="anchor")
-    ax.set(xlim=(-0.6, len(predictors) - 0.4), ylim=(0, _top(rows.reset_index(), metric, predictors)))
+    top = _top(rows.reset_index(), metric, predictors)
+    ax.set(xlim=(-0.6, len(predictors) - 0.4), ylim=(0, top))
+    for number in np.flatnonzero(error > (np.inf if top is None else top)):
+        ax.annotate(
+            f"↑ {error[number]:.3g}",
+            (number, 1.0),
+            xycoords=("data", "axes fraction"),
+            xytext=(0, -10),
+            textcoords="offset points",
+            ha="center",
+            fontsize="small",
+        )
     ax.set_title(str(rows["channel"].iloc[0]))
 
 
