@@ -32,6 +32,8 @@ OUT = Path("out")
 OUT.mkdir(exist_ok=True)
 torch.set_num_threads(1)
 given = [argument for argument in sys.argv[1:] if not argument.startswith("-")]
+if "ipykernel" in sys.modules:  # a notebook's arguments are its own
+    given = []
 FOLDER = Path(given[0]) if given else Path("physionet2012")
 CHANNELS = [
     "HR",

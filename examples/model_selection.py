@@ -1,17 +1,18 @@
-"""How large must the latent state be, and does the residual process earn its place? A search over series.
+# %% [markdown]
+# # How large must the latent state be, and does the residual process earn its place?
+#
+#     python -m examples.model_selection [--out DIR] [--max-iter N] [--jobs N] [--quick]
+#
+# Predators and prey go through the same cycles from different beginnings, seen at irregular times with noise.
+# scikit-learn's GridSearchCV tries sizes and residual kernels; GroupKFold holds whole series back, never rows of a
+# series that is trained on. Prints the table of scores and what the chosen model scores on series that had no part in
+# the choice, and writes scores.csv and model_selection.png to out/.
 
-    python -m examples.model_selection [--out DIR] [--max-iter N] [--jobs N] [--quick]
-
-Predators and prey go through the same cycles from different beginnings, seen at irregular times with
-noise. scikit-learn's GridSearchCV tries sizes and residual kernels; GroupKFold holds whole series back,
-never rows of a series that is trained on. Prints the table of scores and what the chosen model scores on
-series that had no part in the choice, and writes scores.csv and model_selection.png to out/.
-"""
-
-# %% What is needed
+# %%
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from pathlib import Path
 
@@ -32,7 +33,8 @@ N_FOLDS = 3
 COLOURS = {"no residual": "#000000", "ou": "#E69F00", "matern32": "#0072B2"}
 
 
-# %% The data: series to choose by, and series that are looked at once
+# %%
+# Series to choose by, and series that are looked at once.
 def make_data(quick: bool) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Series to search on, series to test on, and the latter's clean curves."""
     n_series = 18 if quick else 60
@@ -41,7 +43,8 @@ def make_data(quick: bool) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     return observed[~held], observed[held], truth[truth["series"] >= 2 * n_series // 3]
 
 
-# %% The search: every candidate sees the same folds, and a fold is a set of series
+# %%
+# Every candidate sees the same folds, and a fold is a set of series.
 def search(train: pd.DataFrame, grid: dict[str, list], max_iter: int, jobs: int) -> GridSearchCV:
     """Scores are log densities of each series' last third, given what is before it, in nats per value."""
     model = LatentODE(id_col="series", time_col="time", task="extrapolate", max_iter=max_iter, random_state=0)
@@ -59,7 +62,8 @@ def score_table(found: GridSearchCV) -> pd.DataFrame:
     return table.assign(residual=kernels.where(kernels.notna(), "no residual"))
 
 
-# %% The figure: scores by size and kernel, and a forecast of the chosen model
+# %%
+# Scores by size and kernel, and a forecast of the chosen model.
 def draw(table: pd.DataFrame, model: LatentODE, test: pd.DataFrame, truth: pd.DataFrame, path: Path) -> None:
     figure, (scores, forecast) = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
     for name, rows in table.groupby("residual", sort=False):
@@ -83,10 +87,10 @@ def draw(table: pd.DataFrame, model: LatentODE, test: pd.DataFrame, truth: pd.Da
     plt.close(figure)
 
 
-# %% All of it
+# %%
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description="Chooses sizes and residual kernels by cross-validation over series."
     )
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder for the table and the figure")
     parser.add_argument("--max-iter", type=int, default=200, help="training steps of each fit at most")
@@ -118,5 +122,6 @@ def main(arguments: list[str] | None = None) -> None:
     print(f"\ntable and figure are in {chosen.out}/")
 
 
+# %%
 if __name__ == "__main__":
-    main()
+    main([] if "ipykernel" in sys.modules else None)  # a notebook's arguments are its own

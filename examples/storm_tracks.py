@@ -133,7 +133,8 @@ def draw_errors(table: pd.DataFrame, path: Path) -> None:
             )
         axes.set(xlabel="hours ahead", ylabel=f"{title} / constant velocity's", ylim=(0.55, 1.25))
         axes.set_xticks(np.arange(len(reference)), [str(lead) for lead in reference.index])
-    panels[1].legend(frameon=False, fontsize="small", ncols=2, loc="lower left")
+    handles, labels = panels[1].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=6, frameon=False, fontsize="small")
     figure.savefig(path, dpi=150)
     plt.close(figure)
 

@@ -35,8 +35,8 @@ class FitBar:
 
     def show(self, record: Record) -> None:
         self._history.append(record)
+        self._bar.set_postfix_str(standing(self._history, self._options), refresh=False)
         self._bar.update(record.iteration - self._bar.n)
-        self._bar.set_postfix_str(standing(self._history, self._options))
 
 
 def standing(history: Sequence[Record], options: TrainingOptions) -> str:

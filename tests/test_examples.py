@@ -75,7 +75,19 @@ def test_the_clinical_example_runs_on_data_of_its_layout(monkeypatch, tmp_path):
     assert (tmp_path / "out" / "clinical_labs.png").is_file()
 
 
-@pytest.mark.parametrize("name", [*FIGURES, "clinical_labs"])
+def test_an_example_in_a_notebook_takes_none_of_its_arguments(monkeypatch, tmp_path, capsys):
+    monkeypatch.setitem(sys.modules, "ipykernel", sys)
+    with pytest.raises(SystemExit):
+        run("clinical_labs", monkeypatch, tmp_path, "-f", "kernel.json")
+    assert "there is no folder physionet2012; skipped" in capsys.readouterr().out
+
+
+def test_every_example_is_tried():
+    names = {path.stem for path in EXAMPLES.glob("*.py")} - {"__init__"}
+    assert names == {*FIGURES, "clinical_labs", "model_selection"}  # the last has its own file of tests
+
+
+@pytest.mark.parametrize("name", [*FIGURES, "clinical_labs", "model_selection"])
 def test_examples_open_as_notebooks(name):
     """Cells begin with `# %%`, the first with the question."""
     text = (EXAMPLES / f"{name}.py").read_text()

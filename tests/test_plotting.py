@@ -469,6 +469,19 @@ def test_history_shows_the_solvers_error_and_its_knots():
         plot_history(model, solver=True, ax=two)
 
 
+def test_numbers_of_knots_do_not_lie_upon_each_other():
+    model = Trained(np.linspace(-1, 0, 40))
+    model.history_["knot_spacing"] = np.where(
+        np.arange(40) == 0, 1 / 6, np.where(np.arange(40) < 20, 1 / 8, 1 / 12)
+    )
+    _, _, solver = plot_history(model, solver=True)
+    solver.figure.draw_without_rendering()
+    assert [text.get_text() for text in solver.texts] == ["8 knots", "12"]
+    first, second = (text.get_window_extent() for text in solver.texts)
+    assert first.x1 < second.x0
+    assert len(solver.lines) == 3  # both changes have their mark
+
+
 def test_history_shows_the_step_sizes_and_where_training_was_taken_back():
     model = Trained([-1.0, -0.5, -0.4, -0.3])
     model.history_["recoveries"] = [0, 1, 1, 3]

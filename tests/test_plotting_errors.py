@@ -8,7 +8,9 @@ import pandas as pd
 import pytest
 
 from latentode import LatentODE
+from latentode.evaluation import RIVALS
 from latentode.plotting import plot_calibration, plot_errors
+from latentode.plotting.errors import _look
 from tests.conftest import make_frame
 
 PREDICTORS = ["latent ODE", "last value", "series mean"]
@@ -68,6 +70,43 @@ def test_errors_stand_at_their_lead_times(dated):
         assert ax.get_xlabel() == ("lead time, hours" if dated else "lead time")
     assert axes[0].get_ylabel() == "root mean square error"
     assert [text.get_text() for text in axes[0].figure.legends[0].get_texts()] == PREDICTORS
+
+
+def test_rivals_of_a_task_are_told_apart_and_look_the_same_in_the_other():
+    looks = {
+        task: {name: _look(name, number) for number, name in enumerate(names, start=1)}
+        for task, names in RIVALS.items()
+    }
+    for of_task in looks.values():
+        assert len({colour for colour, _ in of_task.values()}) == len(of_task)
+        assert len({str(dashes) for _, dashes in of_task.values()}) == len(of_task)
+    for name in set(RIVALS["extrapolate"]) & set(RIVALS["interpolate"]):
+        assert looks["extrapolate"][name] == looks["interpolate"][name]
+
+
+def test_errors_of_one_bin_stand_side_by_side():
+    whole = evaluation()
+    one = SimpleNamespace(table=whole.table[whole.table["lead"] != "6 to 12"], levels=LEVELS)
+    axes = plot_errors(one, task="extrapolate", channels=["hr", "temp"])
+    assert [text.get_text() for text in axes[0].get_xticklabels()] == PREDICTORS
+    for p in range(len(PREDICTORS)):
+        dot, _, (bar,) = axes[1].containers[p]
+        assert (dot.get_xdata()[0], dot.get_ydata()[0]) == (p, pytest.approx(2 + p + 0.3))
+        np.testing.assert_allclose(bar.get_segments()[0][:, 1], [2 + p + 0.1, 2 + p + 0.6])
+    assert not axes[0].figure.legends
+
+
+def test_what_errs_beyond_the_frame_of_one_bin_is_told_by_its_number():
+    table = evaluation().table
+    one = SimpleNamespace(
+        table=table[(table["lead"] != "6 to 12")].assign(
+            rmse=table["rmse"].where(table["predictor"] != "last value", 500.0)
+        ),
+        levels=LEVELS,
+    )
+    ax = plot_errors(one, task="extrapolate", channels="hr")
+    assert ax.get_ylim()[1] < 10
+    assert [text.get_text() for text in ax.texts] == ["↑ 500"]
 
 
 def test_the_shade_is_the_models_interval():

@@ -195,8 +195,18 @@ def test_no_series_judges_bands_that_it_adjusted_itself():
     assert np.abs(table["adjusted-90"] - expected).max() < 0.02
 
 
-def test_with_too_few_series_bands_are_not_judged_as_adjusted():
-    hidden, series = scores(39, spread=1.0)
+@pytest.mark.parametrize("n_series", [21, 24, 39])
+def test_with_few_series_bands_are_adjusted_by_more_than_half_of_the_others(n_series):
+    """One of them is a thousand times wilder: no other kind of fold would leave it out of its own bands."""
+    hidden, series = scores(n_series, spread=1.0)
+    wild = replace(hidden, score=hidden.score * np.where(series == 5, 1e3, 1.0))
+    table = count_coverage(wild, series, channels=["a", "b"], tasks=["extrapolate"], adjusted=True)
+    assert table["adjusted-95"].lt(1 - 0.9 / n_series).all()
+    assert table["adjusted-90"].gt(0.8).all()
+
+
+def test_with_no_series_to_spare_bands_are_not_judged_as_adjusted():
+    hidden, series = scores(20, spread=1.0)
     table = count_coverage(hidden, series, channels=["a", "b"], tasks=["extrapolate"], adjusted=True)
     assert table["adjusted-90"].isna().all()
     assert table["own-90"].notna().all()

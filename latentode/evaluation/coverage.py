@@ -8,13 +8,15 @@ from dataclasses import fields
 import numpy as np
 import pandas as pd
 import torch
+from scipy.special import ndtri
 
-from latentode.calibration import Calibration, Curves, HiddenScores, fit_calibration
+from latentode.calibration import MIN_SERIES, Calibration, Curves, HiddenScores, fit_calibration
 
 __all__ = ["LEVELS", "count_coverage"]
 
-# In percent.
+# In percent, and the standard scores that they reach to.
 LEVELS = (50, 80, 90, 95)
+_SCORES = ndtri(0.5 + np.array(LEVELS) / 200)
 
 
 def count_coverage(
@@ -27,9 +29,9 @@ def count_coverage(
 ) -> pd.DataFrame:
     """Share of the hidden values within bands of LEVELS, for each task and channel that has any.
 
-    The adjusted bands of a series are learned from the other half of the series only, so that the same values
-    neither make nor judge them; those in use are learned from all. NaN where not `adjusted`, or where a half has
-    too few series to learn from.
+    The adjusted bands of a series are learned from other series only (the other half, or more where half are too
+    few to learn from), so that the same values neither make nor judge them; those in use are learned from all.
+    NaN where not `adjusted`, or where there is no series more than it takes to learn from.
 
     Shapes:
         series (n,), of each score.
@@ -37,18 +39,8 @@ def count_coverage(
     Returns:
         Columns task, channel, n_values, own-50, ..., adjusted-50, ...
     """
-    scores = np.array([_score(level) for level in LEVELS])
-    own = np.abs(hidden.score)[:, None] <= scores
-    found = np.full(own.shape, np.nan)
-    if adjusted:
-        _, half_of = np.unique(series, return_inverse=True)
-        for half in (0, 1):
-            judged = half_of % 2 == half
-            calibration = fit_calibration(_take(hidden, ~judged), series[~judged], len(channels))
-            if calibration is not None:
-                for place, score in enumerate(scores):
-                    bounds = _bounds(calibration, float(score), _take(hidden, judged), len(channels))
-                    found[judged, place] = np.abs(hidden.score[judged]) <= bounds
+    own = np.abs(hidden.score)[:, None] <= _SCORES
+    found = _judge_adjusted(hidden, series, len(channels)) if adjusted else np.full(own.shape, np.nan)
     rows = []
     for task in tasks:
         asked = np.isfinite(hidden.lead) & (hidden.between == (task == "interpolate"))
@@ -65,8 +57,24 @@ def count_coverage(
     return pd.DataFrame(rows)
 
 
-def _score(level: float) -> float:
-    return float(torch.special.ndtri(torch.tensor(0.5 + level / 200, dtype=torch.float64)))
+def _judge_adjusted(hidden: HiddenScores, series: np.ndarray, n_channels: int) -> np.ndarray:
+    """1 where a hidden value is within the bands that other series adjusted, else 0, NaN unknown: (n, levels)."""
+    found = np.full((len(series), len(LEVELS)), np.nan)
+    for kind in (False, True):
+        of_kind = np.flatnonzero((hidden.between == kind) & np.isfinite(hidden.lead))
+        names, number = np.unique(series[of_kind], return_inverse=True)
+        spare = len(names) - MIN_SERIES
+        if spare < 1:
+            continue
+        n_folds = max(2, -(-len(names) // spare))
+        for fold in range(n_folds):
+            judged, other = of_kind[number % n_folds == fold], of_kind[number % n_folds != fold]
+            calibration = fit_calibration(_take(hidden, other), series[other], n_channels)
+            assert calibration is not None
+            for place, score in enumerate(_SCORES):
+                bounds = _bounds(calibration, float(score), _take(hidden, judged), n_channels)
+                found[judged, place] = np.abs(hidden.score[judged]) <= bounds
+    return found
 
 
 def _take(hidden: HiddenScores, chosen: np.ndarray) -> HiddenScores:

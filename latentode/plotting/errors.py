@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from latentode._checks import check_choice
-from latentode.plotting.palette import BAND, categories, gradient, ink, model_colour
+from latentode.plotting.palette import BAND, OTHERS, categories, gradient, ink, model_colour
 from latentode.plotting.panels import choose
 from latentode.plotting.time_axis import unit_of
 
@@ -24,7 +24,25 @@ CLEAR = 2.5
 _METRICS = {"rmse": "root mean square error", "mae": "mean absolute error"}
 
 # Told apart in grey print too.
-_STYLES = [(0, (4, 1.5)), (0, (1, 1.2)), (0, (5, 1.2, 1, 1.2)), (0, (7, 2)), (0, (3, 1, 1, 1, 1, 1))]
+_STYLES = [
+    (0, (4, 1.5)),
+    (0, (1, 1.2)),
+    (0, (5, 1.2, 1, 1.2)),
+    (0, (7, 2)),
+    (0, (3, 1, 1, 1, 1, 1)),
+    (0, (2, 2)),
+]
+
+# A rival looks the same in every task; the first two of these are never asked in one.
+_PLACES = {
+    "constant velocity": 1,
+    "pchip": 1,
+    "last value": 0,
+    "series mean": 2,
+    "training mean": 3,
+    "ridge": 4,
+    "linear": 5,
+}
 
 
 def plot_errors(
@@ -33,10 +51,10 @@ def plot_errors(
     """Draws the errors of a model and of the trivial answers against lead time, a panel a channel.
 
     Bars and the shade are the table's intervals over series. What errs by a multiple of the model and of the
-    best of the others runs out of the frame.
+    best of the others runs out of the frame. Errors of all lead times together stand side by side.
 
     Args:
-        evaluation: what `model.evaluate` gave.
+        evaluation: what `model.evaluate` gave, or `model.summary().validation`.
         metric: "rmse" or "mae".
         task: "extrapolate" or "interpolate"; None takes the first that was evaluated.
         channels: a channel or a list of them; None takes all.
@@ -54,7 +72,11 @@ def plot_errors(
     leads, label = _lead_axis(table["lead_mean"])
     table = table.assign(x=leads)
     predictors = list(table["predictor"].unique())
-    palette = [colour for colour in categories() if colour != model_colour()]
+    if table["lead"].nunique() == 1:
+        for panel, name in zip(panels, names, strict=True):
+            _draw_side_by_side(panel, table[table["channel"] == name], metric, predictors)
+        panels[0].set_ylabel(_METRICS[metric])
+        return panels[0] if len(names) == 1 else panels
     for panel, name in zip(panels, names, strict=True):
         own_rows = table[table["channel"] == name]
         for number, predictor in enumerate(predictors):
@@ -65,8 +87,7 @@ def plot_errors(
                 panel.plot(x, y, "o-", color=model_colour(), lw=2.0, ms=4.5, zorder=4, label=predictor)
                 panel.fill_between(x, low, high, color=model_colour(), alpha=BAND, lw=0, zorder=1)
             else:
-                colour = palette[(number - 1) % len(palette)]
-                style = _STYLES[(number - 1) % len(_STYLES)]
+                colour, style = _look(predictor, number)
                 panel.plot(x, y, color=colour, lw=1.2, ls=style, marker=".", zorder=3, label=predictor)
                 panel.errorbar(x, y, yerr=[y - low, high - y], fmt="none", ecolor=colour, elinewidth=0.7)
         panel.set(xlabel=label, ylim=(0, _top(own_rows, metric, predictors)))
@@ -115,6 +136,39 @@ def plot_calibration(
     panels[0].set_ylabel("truth inside, %")
     _legend(panels[0], own)
     return panels[0] if len(names) == 1 else panels
+
+
+def _look(predictor: str, number: int) -> tuple[str, Any]:
+    """Colour and dashes of a rival, the `number`-th of its task."""
+    palette = [*(colour for colour in categories() if colour != model_colour()), OTHERS]
+    place = _PLACES.get(predictor, number - 1)
+    return palette[place % len(palette)], _STYLES[place % len(_STYLES)]
+
+
+def _draw_side_by_side(ax: Any, rows: pd.DataFrame, metric: str, predictors: list[str]) -> None:
+    rows = rows.set_index("predictor").reindex(predictors)
+    low, high = (rows[f"{metric}-{side}"].to_numpy(dtype=np.float64) for side in ("lo", "hi"))
+    error = rows[metric].to_numpy(dtype=np.float64)
+    for number, predictor in enumerate(predictors):
+        colour = _look(predictor, number)[0] if number else model_colour()
+        bar = [[error[number] - low[number]], [high[number] - error[number]]]
+        ax.errorbar(
+            number, error[number], bar, fmt="o", ms=4.5 if number else 6, color=colour, label=predictor
+        )
+    ax.set_xticks(range(len(predictors)), predictors, rotation=40, ha="right", rotation_mode="anchor")
+    top = _top(rows.reset_index(), metric, predictors)
+    ax.set(xlim=(-0.6, len(predictors) - 0.4), ylim=(0, top))
+    for number in np.flatnonzero(error > (np.inf if top is None else top)):
+        ax.annotate(
+            f"↑ {error[number]:.3g}",
+            (number, 1.0),
+            xycoords=("data", "axes fraction"),
+            xytext=(0, -10),
+            textcoords="offset points",
+            ha="center",
+            fontsize="small",
+        )
+    ax.set_title(str(rows["channel"].iloc[0]))
 
 
 def _rows(evaluation: Any, task: str | None, channels: Any) -> tuple[pd.DataFrame, list[Any]]:

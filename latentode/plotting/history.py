@@ -11,6 +11,9 @@ from latentode.plotting.palette import TRUTH, ink, model_colour
 
 __all__ = ["plot_history"]
 
+# Share of the panel's width that the number of knots takes; with its word twice as much.
+_LABEL_WIDTH = 0.12
+
 
 def plot_history(model: Any, *, solver: bool = False, steps: bool = False, ax: Any = None) -> np.ndarray:
     """Draws the training curves of `model.history_`: likelihood, ELBO and validation score, and the KL term.
@@ -98,10 +101,14 @@ def _draw_solver(ax: Any, history: Any) -> None:
     ax.plot(iteration, error, marker="." if len(history) == 1 else "", color=model_colour())
     if np.isfinite(error).any():
         ax.set_yscale("log")
-    changes = [0, *(np.flatnonzero(np.diff(knots)) + 1)]
-    for number, place in enumerate(changes):
-        if number:
-            ax.axvline(iteration[place], color=ink(), lw=0.6, alpha=0.5)
+    changes = np.array([0, *(np.flatnonzero(np.diff(knots)) + 1)])
+    for place in changes[1:]:
+        ax.axvline(iteration[place], color=ink(), lw=0.6, alpha=0.5)
+    # A number stands where there is room for it before the next one.
+    ends = np.append(iteration[changes[1:]], np.inf)
+    room = _LABEL_WIDTH * (iteration[-1] - iteration[0])
+    told = changes[ends - iteration[changes] >= room * np.where(changes == 0, 2, 1)]
+    for number, place in enumerate(told):
         ax.annotate(
             f"{knots[place]:g} knots" if not number else f"{knots[place]:g}",
             (iteration[place], 1.0),

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgba
+from matplotlib.lines import Line2D
 
 from latentode.frames import SeriesTable, read_frame, to_pandas
 from latentode.plotting.hues import Hues, of_series
@@ -80,7 +81,6 @@ def plot_latent(
 
     paths = [plane.project(one) for one in states]
     _draw_field(ax, model, plane, np.concatenate(paths))
-    starts = None
     for path, colours, view, one in zip(paths, hues, views, states, strict=True):
         joined = _joined(model, view.times, one)
         # A halo in the ground's colour keeps the orbit apart from the streamlines; it is also what a legend
@@ -92,11 +92,14 @@ def plot_latent(
             LineCollection(list(segments), colors=colours_of, linewidths=1.5, capstyle="round", zorder=3),
             autolim=False,
         )
-        starts = ax.plot(
+        ax.plot(
             *path[0], "o", ms=4.5, mew=0.6, color=colours[0], mec=ink(), zorder=4, label="first observation"
         )
     ax.set(xlabel=plane.labels[0], ylabel=plane.labels[1])
-    along.explain(ax, own=own, also=starts or (), marker="")
+    start = Line2D(
+        [], [], marker="o", ls="", ms=4.5, mew=0.6, mfc="none", mec=ink(), label="first observation"
+    )
+    along.explain(ax, own=own, also=[start], marker="")
     return ax
 
 

@@ -33,8 +33,8 @@ class Summary:
         validation: errors on the withheld data beside the trivial answers, an `Evaluation` (its `table` has the
             figures); None where nothing was withheld, or the file is older than such accounts.
         coverage: DataFrame, a row for each task and channel: n_values, and for each level in percent own-90, the
-            share of withheld values in the model's own bands, and adjusted-90, the share in bands that the other
-            half of the withheld series adjusted (NaN where bands are not, or these are fewer than forty).
+            share of withheld values in the model's own bands, and adjusted-90, the share in bands that others of
+            the withheld series adjusted (NaN where bands are not, or there are no more series than that takes).
             None as `validation`.
         channels: DataFrame, a row for each channel: center and spread of the training data, noise (standard
             deviation), noise_share (of the spread), noise_law; kernel of the residual process, its scale (standard
@@ -44,6 +44,9 @@ class Summary:
             of a posterior); None for older files.
         solver: the `SolverReport`, as the solver is set now.
         remarks: what a reader should not miss, in sentences.
+        calibrated: whether the bands in use are adjusted.
+        kind, time_unit: of the clock, "number", "datetime" or "timedelta", and how long the model's unit of time
+            is on it.
     """
 
     facts: dict[str, str]
@@ -53,6 +56,7 @@ class Summary:
     latent: pd.DataFrame | None
     solver: SolverReport
     remarks: tuple[str, ...]
+    calibrated: bool
     kind: str
     time_unit: float
 
@@ -84,8 +88,10 @@ class Summary:
         """What is printed below a heading each."""
         found = []
         if self.coverage is not None:
-            both = self.coverage["adjusted-90"].notna().any()
-            how = "as adjusted by the other half (as the model has them)" if both else "as the model has them"
+            both = bool(self.coverage["adjusted-90"].notna().any())
+            how = "as adjusted by other series (before that)" if both else "as the model has them"
+            if self.calibrated and not both:
+                how = "before they were adjusted by these very series"
             found.append((f"Share of the withheld values in bands, {how}", self._coverage(both)))
         found.append(("Noise, and the residual process with its memory", self._channels()))
         if self.latent is not None:

@@ -46,6 +46,7 @@ def summarize(fitted: Fitted, parameters: Mapping[str, Any]) -> Summary:
         latent=latent,
         solver=fitted.solver_report(),
         remarks=tuple(remarks),
+        calibrated=fitted.calibration is not None,
         kind=fitted.clock.kind,
         time_unit=fitted.scaling.time_unit,
     )
