@@ -181,7 +181,7 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
         # Small collections are gone through several times a step, at other cuts each time.
         settings["batch_size"] = int(np.clip(len(data), 32, 100))
     if settings["learning_rate"] is None:
-        settings["learning_rate"] = 2e-2 if architecture.latent_dim <= 6 else 5e-3
+        settings["learning_rate"] = 2e-2 if architecture.latent_dim <= 6 else 1e-2
     options = TrainingOptions(
         task=problem.task, fixed_spacing=problem.fixed_spacing, warm=start is not None, **settings
     )

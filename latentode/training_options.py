@@ -47,7 +47,7 @@ class TrainingOptions:
     scale_rate: float = 3.0
     weight_decay: float = 0.01
     max_norm: float = 1.0
-    kl_weight: float = 0.3
+    kl_weight: float = 0.1
     context_weight: float = 1.0
     residual_share: float = 1.0
     continuity_weight: float = 0.0

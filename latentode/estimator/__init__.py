@@ -159,7 +159,7 @@ class LatentODE(_Fitting, _Solving, _Asking, _Latents, _Scoring, _Files, BaseEst
         max_iter: int = 2500,
         batch_size: int | None = None,
         learning_rate: float | None = None,
-        kl_weight: float = 0.3,
+        kl_weight: float = 0.1,
         context_weight: float | None = None,
         residual_share: float = 0.5,
         continuity_weight: float | None = None,
