@@ -10,10 +10,10 @@ Two things are asked of each channel, in ranks, so that no outlier answers for a
 - Does the model? r is the correlation of the values hidden in validation with what was predicted of them, of
   mean 0 and variance 1/n likewise.
 
-There is said to be no signal where each |r_k| lies two standard errors below LEAST, and r does not lie above
-LEAST nor two standard errors above 0. So a channel that fewer than a hundred values were seen of is never
-said to hold none, and one whose past explains LEAST^2 of it in one case of forty at most. Nothing is asked
-of how far the training has come: a trend that the model has not learned yet shows in the first question.
+There is said to be none where each |r_k| lies two standard errors below LEAST, unless r lies above LEAST and two
+standard errors above 0. So of fewer than a hundred values it is never said, and of a channel whose past explains
+LEAST^2 of it once in forty times at most. How far the training has come does not matter: what the model has
+not learned yet shows in the first question.
 """
 
 from __future__ import annotations
