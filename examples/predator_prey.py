@@ -69,6 +69,7 @@ for ax, species in zip(panels[0], SPECIES, strict=True):
     ax.plot(curve["time"], curve[species], color="#D55E00", lw=1.1, ls=(0, (4, 2)), label="truth")
     ax.set_title("")
 panels[0, 0].legend(frameon=False, fontsize="small", ncols=4, loc="upper center", bbox_to_anchor=(0.5, 1.25))
+panels[0, 0].autoscale(axis="y")  # the legend that stood within is gone
 panels[0, 0].set_xlabel("")
 portrait = figure.add_subplot(grid[:, 1])
 plotting.plot_latent(

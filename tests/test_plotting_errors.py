@@ -97,13 +97,10 @@ def test_errors_of_one_bin_stand_side_by_side():
 
 
 def test_what_errs_beyond_the_frame_of_one_bin_is_told_by_its_number():
-    table = evaluation().table
-    one = SimpleNamespace(
-        table=table[(table["lead"] != "6 to 12")].assign(
-            rmse=table["rmse"].where(table["predictor"] != "last value", 500.0)
-        ),
-        levels=LEVELS,
-    )
+    table = evaluation().table.query("lead != '6 to 12'")
+    hopeless = table["predictor"] == "last value"
+    errors = table[["rmse", "rmse-lo", "rmse-hi"]].mask(hopeless, 500.0)
+    one = SimpleNamespace(table=table.assign(**errors), levels=LEVELS)
     ax = plot_errors(one, task="extrapolate", channels="hr")
     assert ax.get_ylim()[1] < 10
     assert [text.get_text() for text in ax.texts] == ["↑ 500"]

@@ -14,6 +14,7 @@ from latentode import LatentODE
 from latentode.frames import answer, ask_times, read_frame
 from latentode.plotting import plot_embedding, plot_latent, plot_prior
 from latentode.plotting.palette import OTHERS
+from latentode.plotting.portrait import _emptiest_corner
 from tests.conftest import make_frame
 from tests.test_plotting import CLOCKS
 
@@ -114,6 +115,17 @@ def test_orbits_are_the_latent_states_in_the_coordinates_asked_for():
         np.testing.assert_allclose(points[0], [radius, 0], atol=1e-12)  # elapsed time 0
     dots = [tuple(dot.get_xydata()[0]) for dot in ax.lines if dot.get_label() == "first observation"]
     assert dots == [(4.0, 0.0), (1.0, 0.0)]
+
+
+@pytest.mark.parametrize(
+    ("empty", "corner"),
+    [((1, 1), "upper right"), ((0, 1), "upper left"), ((1, 0), "lower right"), ((0, 0), "lower left")],
+)
+def test_a_legend_within_given_axes_stands_where_no_orbit_is(empty, corner):
+    _, ax = plt.subplots()
+    points = np.array([(x, y) for x in (0, 1) for y in (0, 1) if (x, y) != empty])
+    ax.set(xlim=(-0.2, 1.2), ylim=(-0.2, 1.2))
+    assert _emptiest_corner(ax, points) == corner
 
 
 def test_streamlines_follow_the_field():

@@ -89,7 +89,7 @@ def plot_errors(
             else:
                 colour, style = _look(predictor, number)
                 panel.plot(x, y, color=colour, lw=1.2, ls=style, marker=".", zorder=3, label=predictor)
-                panel.errorbar(x, y, yerr=[y - low, high - y], fmt="none", ecolor=colour, elinewidth=0.7)
+                panel.errorbar(x, y, _bars(y, low, high), fmt="none", ecolor=colour, elinewidth=0.7)
         panel.set(xlabel=label, ylim=(0, _top(own_rows, metric, predictors)))
         panel.set_title(str(name))
     panels[0].set_ylabel(_METRICS[metric])
@@ -145,16 +145,20 @@ def _look(predictor: str, number: int) -> tuple[str, Any]:
     return palette[place % len(palette)], _STYLES[place % len(_STYLES)]
 
 
+def _bars(error: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Lengths below and above: (2, n). Rounding may put the ends of an interval on the error's other side."""
+    return np.maximum([error - low, high - error], 0.0)
+
+
 def _draw_side_by_side(ax: Any, rows: pd.DataFrame, metric: str, predictors: list[str]) -> None:
     rows = rows.set_index("predictor").reindex(predictors)
     low, high = (rows[f"{metric}-{side}"].to_numpy(dtype=np.float64) for side in ("lo", "hi"))
     error = rows[metric].to_numpy(dtype=np.float64)
+    bars = _bars(error, low, high)
     for number, predictor in enumerate(predictors):
         colour = _look(predictor, number)[0] if number else model_colour()
-        bar = [[error[number] - low[number]], [high[number] - error[number]]]
-        ax.errorbar(
-            number, error[number], bar, fmt="o", ms=4.5 if number else 6, color=colour, label=predictor
-        )
+        size = 4.5 if number else 6
+        ax.errorbar(number, error[number], bars[:, [number]], fmt="o", ms=size, color=colour, label=predictor)
     ax.set_xticks(range(len(predictors)), predictors, rotation=40, ha="right", rotation_mode="anchor")
     top = _top(rows.reset_index(), metric, predictors)
     ax.set(xlim=(-0.6, len(predictors) - 0.4), ylim=(0, top))

@@ -67,10 +67,10 @@ class Hues:
         colours[~np.isfinite(numbers)] = to_rgba(OTHERS)
         return cls(name, colours, bar=bar)
 
-    def explain(self, ax: Any, *, own: bool, also: Any = (), marker: str = "o") -> None:
+    def explain(self, ax: Any, *, own: bool, also: Any = (), marker: str = "o", corner: str = "best") -> None:
         """Adds the legend or the bar; `also` are artists whose labels the legend takes in besides.
 
-        The legend stands below a figure of our own, else within the Axes.
+        The legend stands below a figure of our own, else in a corner of the Axes.
         """
         handles = [
             Line2D([], [], color=colour, marker=marker, ls="" if marker else "-", label=label)
@@ -100,7 +100,7 @@ class Hues:
                 **look | {"alignment": "center"},
             )
         else:
-            ax.legend(handles=handles, **look)
+            ax.legend(handles=handles, loc=corner, **look)
 
 
 def of_series(table: SeriesTable, color: Any) -> pd.Series:

@@ -83,8 +83,7 @@ def plot_latent(
     _draw_field(ax, model, plane, np.concatenate(paths))
     for path, colours, view, one in zip(paths, hues, views, states, strict=True):
         joined = _joined(model, view.times, one)
-        # A halo in the ground's colour keeps the orbit apart from the streamlines; it is also what a legend
-        # in search of the best place looks at.
+        # A halo in the ground's colour keeps the orbit apart from the streamlines.
         for part in np.split(path, np.flatnonzero(~joined) + 1):
             ax.plot(*part.T, color=ax.get_facecolor(), lw=3.0, zorder=2.5, solid_capstyle="round")
         segments, colours_of = np.stack([path[:-1], path[1:]], axis=1)[joined], colours[:-1][joined]
@@ -99,8 +98,23 @@ def plot_latent(
     start = Line2D(
         [], [], marker="o", ls="", ms=4.5, mew=0.6, mfc="none", mec=ink(), label="first observation"
     )
-    along.explain(ax, own=own, also=[start], marker="")
+    along.explain(ax, own=own, also=[start], marker="", corner=_emptiest_corner(ax, np.concatenate(paths)))
     return ax
+
+
+def _emptiest_corner(ax: Any, points: np.ndarray) -> str:
+    """The corner with the fewest of the points (M, 2); matplotlib's own search looks at every streamline."""
+    low, high = np.transpose([ax.get_xlim(), ax.get_ylim()])
+    x, y = ((points - low) / (high - low)).T
+    right, upper = x > 0.5, y > 2 / 3
+    lower = y < 1 / 3
+    counts = {
+        "upper right": (right & upper).sum(),
+        "upper left": (~right & upper).sum(),
+        "lower right": (right & lower).sum(),
+        "lower left": (~right & lower).sum(),
+    }
+    return min(counts, key=lambda corner: counts[corner])
 
 
 def read_for(model: Any, df: Any) -> SeriesTable:
