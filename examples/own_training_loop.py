@@ -116,9 +116,11 @@ for number, ax in enumerate(panels.flat):
         label="observed",
     )
     ax.axvline(0.5 * horizon, color="black", lw=0.7)
-panels[0, 0].legend(frameon=False, fontsize="small", ncols=3)
+figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
 for ax in panels[1]:
     ax.set_xlabel("time")
+for ax in panels[:, 0]:
+    ax.set_ylabel("position")
 figure.savefig(OUT / "own_training_loop.png", dpi=150)
 plt.close(figure)
 print(f"figure in {OUT / 'own_training_loop.png'}")

@@ -435,7 +435,7 @@ def test_ctrl_c_ends_a_fit_with_a_model(path, tmp_path):
         time.sleep(0.05)
         assert process.is_alive()
     os.kill(process.pid, signal.SIGINT)
-    process.join(100)
+    process.join(300)
     assert process.exitcode == 0
     answer = json.loads((tmp_path / "answer").read_text())
     assert answer["finite"]

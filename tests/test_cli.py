@@ -256,7 +256,8 @@ def test_describe_tells_of_tables_and_of_models(model_file, labs, capsys):
 
 MISTAKES = {
     "no such table": (["predict", "MODEL", "nowhere.csv"], "there is no file nowhere.csv"),
-    "no such model": (["predict", "nowhere.latentode", "DATA"], "nowhere.latentode"),
+    "no such model": (["predict", "nowhere.latentode", "DATA"], "there is no file nowhere.latentode"),
+    "no such model to tell of": (["describe", "nowhere.latentode"], "there is no file nowhere.latentode"),
     "a table as a model": (["predict", "DATA", "DATA"], "no saved latentode model"),
     "a model as a table": (["predict", "MODEL", "MODEL"], "is a saved model, where a table belongs"),
     "unknown suffix": (["predict", "MODEL", "labs.xlsx"], "tables are .csv, .csv.gz, .tsv"),

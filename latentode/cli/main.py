@@ -36,6 +36,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, TypeError, OSError, ImportError, ArithmeticError, RuntimeError) as failure:
         if chosen.traceback:
             raise
-        sys.stderr.write(f"latentode: error: {' '.join(str(failure).split())}\n")
+        sys.stderr.write(f"latentode: error: {_said(failure)}\n")
         return 1
     return 0
+
+
+def _said(failure: Exception) -> str:
+    """What went wrong in one line; of a file that is not there its name, not the system's number."""
+    if isinstance(failure, FileNotFoundError) and failure.filename is not None:
+        return f"there is no file {failure.filename}"
+    return " ".join(str(failure).split())
