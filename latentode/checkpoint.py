@@ -7,15 +7,17 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor
 
 from latentode._version import __version__
 from latentode.archive import read_archive, write_archive
-from latentode.frames import StaticValues
 from latentode.series import SeriesCollection
+
+if TYPE_CHECKING:  # whoever trains the building blocks needs no pandas
+    from latentode.frames import StaticValues
 
 __all__ = ["FORMAT_VERSION", "Checkpoint", "identify"]
 
