@@ -17,7 +17,7 @@ import torch
 
 from latentode.cli.answering import encode, forecast, impute, predict, sample
 from latentode.cli.drawing import plot
-from latentode.cli.files import check_folder, is_model, read_table
+from latentode.cli.files import check_exists, check_folder, is_model, read_table
 from latentode.cli.judging import evaluate, score
 from latentode.demo import demo_script
 from latentode.diagnosis import diagnose
@@ -64,6 +64,7 @@ def fit(chosen: argparse.Namespace) -> None:
 
 def describe(chosen: argparse.Namespace) -> None:
     """`latentode describe`."""
+    check_exists(chosen.file)
     if is_model(chosen.file):
         told = str(LatentODE.load(chosen.file).summary())
     else:

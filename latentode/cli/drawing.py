@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from latentode.cli.files import check_folder, is_model, read_table, same
+from latentode.cli.files import check_exists, check_folder, is_model, read_table, same
 from latentode.cli.questions import length, model_and_data
 from latentode.estimator import LatentODE
 
@@ -17,6 +17,7 @@ _PICTURES = (".png", ".pdf", ".svg")
 def plot(chosen: argparse.Namespace) -> None:
     """`latentode plot`."""
     check_folder(chosen.out, _PICTURES)
+    check_exists(chosen.file)
     import matplotlib as mpl
     import numpy as np
 

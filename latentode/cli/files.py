@@ -12,7 +12,16 @@ import pandas as pd
 
 from latentode.frames import Roles
 
-__all__ = ["arrange", "check_folder", "is_model", "read_clock", "read_table", "same", "write_table"]
+__all__ = [
+    "arrange",
+    "check_exists",
+    "check_folder",
+    "is_model",
+    "read_clock",
+    "read_table",
+    "same",
+    "write_table",
+]
 
 _TEXT = {".csv": ",", ".csv.gz": ",", ".tsv": "\t", ".tsv.gz": "\t"}
 _PARQUET = (".parquet", ".pq")
@@ -36,12 +45,11 @@ def read_table(path: str, *, id_col: Any = None, time_col: Any = None) -> pd.Dat
         raise ValueError(f"{path} is a saved model, where a table belongs")
     suffix = _suffix(path)
     if suffix in _PARQUET:
-        _check_exists(path)
+        check_exists(path)
         frame = pd.read_parquet(path)
     else:
         source: Any = sys.stdin if path == "-" else path
-        if path != "-":
-            _check_exists(path)
+        check_exists(path)
         # A number may have leading zeros where it is an id.
         kinds = {} if id_col is None else {id_col: str}
         try:
@@ -158,6 +166,7 @@ def _suffix(path: str) -> str:
     raise ValueError(f"{path}: tables are {', '.join((*_TEXT, *_PARQUET))} files, by their suffix")
 
 
-def _check_exists(path: str) -> None:
-    if not Path(path).is_file():
+def check_exists(path: str) -> None:
+    """Raises FileNotFoundError where there is no such file; - is standard input."""
+    if path != "-" and not Path(path).is_file():
         raise FileNotFoundError(f"there is no file {path}")
