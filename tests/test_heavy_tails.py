@@ -86,6 +86,7 @@ def test_noise_is_drawn_from_its_law(fits):
         assert 0.8 * expected < spread / center < 2 * expected
 
 
+@pytest.mark.slow
 def test_outliers_cost_less_under_heavy_tails():
     """A sine of random phase with one value in ten thrown far off: predictions of the clean curve."""
     random = np.random.default_rng(0)
@@ -108,6 +109,7 @@ def test_outliers_cost_less_under_heavy_tails():
     assert error["student_t"] < 0.7 * error["gaussian"]
 
 
+@pytest.mark.slow
 def test_a_predicted_scale_follows_the_noise():
     """Noise of .04 in the first half of each series and .4 in the second."""
     random = np.random.default_rng(0)

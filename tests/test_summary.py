@@ -132,6 +132,16 @@ def test_values_far_out_count_for_no_one(swings):
     assert (ours["rmse"] < 100).all()
 
 
+def test_where_all_that_is_withheld_lies_too_far_out_nothing_is_told():
+    values = [0.0, 1e214, 0.0, 1e137, 0.0, 8e217, -7e24]
+    frame = pd.DataFrame({"id": 0, "t": [0.64, 0.27, 0.04, 0.02, 0.81, 0.91, 0.61], "x": values})
+    model = LatentODE("id", "t", max_iter=3, residual="ou", random_state=0)
+    with pytest.warns(UserWarning, match="spreads from the middle|too little to learn from|no signal"):
+        model.fit(frame)
+    assert model.summary().validation is None
+    assert "what was withheld" not in str(model.summary()).lower()
+
+
 @pytest.mark.parametrize("kind", ["datetime", "timedelta", "centuries"])
 def test_lengths_of_time_are_told_as_such(swings, kind, tmp_path):
     # Nanoseconds reach 292 years, and these series are a thousand years long.

@@ -67,6 +67,8 @@ def evaluate_withheld(
                     predictions[name] = rival
                 tally.add(series[there], lead, one.values[there], predictions, {})
         table = tally.table(task, N_BOOTSTRAP, np.random.default_rng([seed, number]))
+        if table.empty:  # all that is hidden lies too far out to be scored
+            continue
         tables.append(_in_units_of_the_data(table, dict(zip(channels, scaling.spread, strict=True))))
         n_contexts = sum(len(np.unique(one.part[there])) for one, there in zip(asked, chosen, strict=True))
         scopes[task] = Scope(len(np.unique(series[rows])), 0, n_contexts, 2)
