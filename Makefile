@@ -1,10 +1,10 @@
-# make demo | make test | make slow | make docs | make rivals | make hopper-data | make accuracy | make format | make clean
+# make demo | make test | make slow | make oldest | make docs | make rivals | make hopper-data | make accuracy | make format | make clean
 PYTHON ?= python3
 VENV   := .venv
 RUN    := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow docs rivals hopper-data accuracy lint format clean
+.PHONY: help demo test slow oldest docs rivals hopper-data accuracy lint format clean
 
 help:
 	@sed -n '1s/^# //p' Makefile
@@ -36,6 +36,16 @@ test: lint
 
 slow: $(VENV)/.test
 	$(RUN) -m pytest -m slow
+
+# The contract with the oldest releases that pyproject.toml admits, in an environment of its own.
+.venv-oldest/.made: pyproject.toml constraints-oldest.txt
+	test -x .venv-oldest/bin/python || $(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/python -m pip install --quiet --constraint constraints-oldest.txt --editable '.[test]'
+	touch $@
+
+oldest: .venv-oldest/.made
+	.venv-oldest/bin/python -m pytest tests/test_sklearn.py tests/test_pandas.py tests/test_libraries.py \
+	    tests/test_bad_input.py tests/test_frames.py tests/test_estimator.py tests/test_persistence.py
 
 # The site, in out/docs/index.html; a warning fails it.
 docs: $(VENV)/.docs
@@ -80,4 +90,4 @@ accuracy: $(VENV)/.test out/hopper.npz
 	$(RUN) -m benchmarks.ablations
 
 clean:
-	rm -rf $(VENV) .venv-diffrax .venv-torchode .venv-hopper out dist build
+	rm -rf $(VENV) .venv-oldest .venv-diffrax .venv-torchode .venv-hopper out dist build

@@ -37,6 +37,8 @@ VARIANTS: dict[str, Settings] = {
     "kl_weight=0.02": {"kl_weight": 0.02},
     "context_weight=1": {"context_weight": 1.0},
     "context_weight=0.05": {"context_weight": 0.05},
+    "residual_share=1": {"residual_share": 1.0},
+    "continuity_weight=0": {"continuity_weight": 0.0},
     "origin='first'": {"origin": "first"},
     "origin='last'": {"origin": "last"},
     "task='both'": {"task": "both"},
@@ -44,6 +46,10 @@ VARIANTS: dict[str, Settings] = {
     "task='extrapolate'": {"task": "extrapolate"},
     # The literature's model: white noise, the whole KL, z0 at the first observation.
     "residual=None, kl_weight=1, origin='first'": {"residual": None, "kl_weight": 1.0, "origin": "first"},
+    "likelihood='student_t'": {"likelihood": "student_t"},
+    "likelihood='laplace'": {"likelihood": "laplace"},
+    "noise_scale='predicted'": {"noise_scale": "predicted"},
+    "static_cols=None": {"static_cols": None},
     "max_iter halved": {"max_iter": 0.5},
     "max_iter doubled": {"max_iter": 2.0},
 }
@@ -84,7 +90,9 @@ def fit_physionet(settings: Settings, seed: int, quick: bool, folder: Path) -> d
     n_train, n_asked = (100, 40) if quick else (1500, 500)
     task = physionet_task.split(physionet_task.load(folder), 42, n_train)
     asked = task.validation.only(task.validation.static.index.to_numpy()[:n_asked])
-    model, spent = _fit(physionet.make_model(seed), settings, quick, task.train.series)
+    train = task.train.series
+    frame = train if "static_cols" in settings else task.train.described(train)
+    model, spent = _fit(physionet.make_model(seed), settings, quick, frame)
     truth = asked.truth[asked.channels].to_numpy(dtype=float)
     mean, band = physionet.answers(model, asked)
     ours = physionet_task.scores(truth, mean, task.span, band)
@@ -161,8 +169,7 @@ def main() -> None:
 def _is_usual(model: LatentODE, settings: Settings) -> bool:
     """Whether the benchmark's own settings are these already."""
     now = model.get_params()
-    context = now["context_weight"]
-    now["context_weight"] = (0.05 if now["task"] == "extrapolate" else 1.0) if context is None else context
+    now |= {"context_weight": model._context_weight(), "continuity_weight": model._continuity_weight()}
     return all(now[name] == value for name, value in settings.items())
 
 

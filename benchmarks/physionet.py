@@ -1,6 +1,7 @@
 """Intensive care: the second day of a stay from the first, beside rivals and published figures.
 
     python -m benchmarks.physionet [--data FOLDER] [--quick] [--seeds 42 0 1 2 3] [--validation] [--merge] [--out FILE]
+        [--no-static]
 
 The task is `benchmarks.physionet_task`; a seed is a split. The model is fitted to both days of the training
 stays. A few rarely measured channels dominate the mean of squared errors, and splits differ by more than
@@ -31,8 +32,9 @@ NO_DATA = (
 
 
 def make_model(random_state: int = 0, **settings: object) -> LatentODE:
-    """Forecasts only are asked for; the rest is left to the defaults."""
-    chosen = {"task": "extrapolate", "origin": "last"} | settings
+    """Forecasts only are asked for, and what is told of a stay is used; the rest is left to the defaults."""
+    static_cols = physionet_task.STATIC_COLS
+    chosen = {"task": "extrapolate", "origin": "last", "static_cols": static_cols} | settings
     return LatentODE(id_col="record_id", time_col="time_h", random_state=random_state, **chosen)
 
 
@@ -44,6 +46,7 @@ def answers(
     for record_ids in np.array_split(asked.static.index, -(-len(asked.static) // stays_at_once)):
         known, rows = (one[one["record_id"].isin(record_ids)] for one in (asked.context, asked.truth))
         known = known[known["record_id"].isin(rows["record_id"])]  # of some stays nothing is asked
+        known = asked.described(known) if model.static_cols else known
         found.append(model.predict(known, rows[["record_id", "time_h"]], level=90))
     frame = pd.concat(found, ignore_index=True)
     suffixes = "", "-lo-90", "-hi-90"
@@ -69,6 +72,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="the folder of the parquet file")
     parser.add_argument("--n-train", type=int, help="fits to so many of the training stays only")
     parser.add_argument("--max-iter", type=int, help="fewer steps than the estimator's default")
+    parser.add_argument("--no-static", action="store_true", help="leaves out what is told of each stay")
     chosen = parse_arguments(__doc__, file=__file__, seeds=(42, 0, 1, 2, 3), parser=parser)
     folder = physionet_task.data_folder(chosen.data)
     if folder is None:
@@ -77,10 +81,18 @@ def main() -> None:
     part = "validation" if chosen.validation else "test"
     n_train = chosen.n_train or (150 if chosen.quick else None)
     max_iter = chosen.max_iter or (15 if chosen.quick else None)
-    settings = {} if max_iter is None else {"max_iter": max_iter}
+    settings: dict[str, object] = {} if max_iter is None else {"max_iter": max_iter}
+    if chosen.no_static:
+        settings["static_cols"] = None
     stays = physionet_task.load(folder)
 
-    about = {"scored_on": part, "quick": chosen.quick, "n_train": n_train, "max_iter": max_iter}
+    about = {
+        "scored_on": part,
+        "quick": chosen.quick,
+        "n_train": n_train,
+        "max_iter": max_iter,
+        "static": not chosen.no_static,
+    }
     record = Record(chosen.out, about, ["seed"], merge=chosen.merge)
     for seed in chosen.seeds:
         task = physionet_task.split(stays, seed, n_train)
@@ -98,7 +110,8 @@ def main() -> None:
             for name, found in physionet_task.predictions_of_rivals(task, asked).items()
         }
         began = time.process_time()
-        model = make_model(seed, **settings).fit(task.train.series)
+        train = task.train.series
+        model = make_model(seed, **settings).fit(train if chosen.no_static else task.train.described(train))
         fitted = time.process_time()
         mean, band = answers(model, asked)
         rows[OURS] = physionet_task.scores(truth, mean, task.span, band)

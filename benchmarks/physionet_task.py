@@ -27,6 +27,7 @@ from latentode.datasets import load_physionet2012_parquet
 __all__ = [
     "PUBLISHED",
     "RIVALS",
+    "STATIC_COLS",
     "Stays",
     "Task",
     "data_folder",
@@ -49,6 +50,11 @@ PUBLISHED = {
     "neural flow": (7.20, 4.67),
     "t-PatchGNN": (4.98, 3.72),
 }
+
+
+# What is told of each stay. One of the channels is called Weight too.
+DESCRIPTORS = ["Age", "Gender", "Height", "ICUType", "Weight"]
+STATIC_COLS = [f"static-{name}" for name in DESCRIPTORS]
 
 
 @dataclass(frozen=True)
@@ -77,6 +83,11 @@ class Stays:
     def truth(self) -> pd.DataFrame:
         """What was measured from then on: the values to be predicted."""
         return self.series[self.series["time_h"] >= DAY].reset_index(drop=True)
+
+    def described(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """The rows with STATIC_COLS beside them; the kind of unit is a category."""
+        told = self.static[DESCRIPTORS].add_prefix("static-").astype({"static-ICUType": "category"})
+        return rows.join(told, on="record_id")
 
     @property
     def channels(self) -> list[str]:

@@ -52,12 +52,12 @@ class PackedGRU(nn.Module):
 class UnionGridModel(LatentODEModel):
     """Solves over the sorted union of all times in the batch, as Rubanova et al. 2019 do."""
 
-    def mean_path(self, z0: Tensor, times: Tensor) -> Tensor:
+    def latent_path(self, z0: Tensor, times: Tensor) -> Tensor:
         S, B, L = z0.shape
         union, place = torch.unique(times, return_inverse=True)
         states = torchdiffeq.odeint_adjoint(self.field, z0.flatten(0, 1), union, **UNION_SETTINGS)
         z = states.view(len(union), S, B, L)[place, :, torch.arange(B).unsqueeze(1)]
-        return self.likelihood.mean(z.permute(2, 0, 1, 3))
+        return z.permute(2, 0, 1, 3)
 
 
 def with_parts(

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from latentode.encoders import Encoder, GRUEncoder
     from latentode.estimator import LatentODE
     from latentode.evaluation import Evaluation
-    from latentode.likelihoods import GaussianLikelihood
+    from latentode.likelihoods import GaussianLikelihood, Likelihood
     from latentode.model import LatentODEModel
     from latentode.residual import GaussMarkov
     from latentode.series import SeriesBatch, SeriesCollection
@@ -42,6 +42,7 @@ __all__ = [
     "GaussianLikelihood",
     "LatentODE",
     "LatentODEModel",
+    "Likelihood",
     "MLPField",
     "SeriesBatch",
     "SeriesCollection",
@@ -69,6 +70,7 @@ _HOMES = {
     "GaussianLikelihood": "likelihoods",
     "LatentODE": "estimator",
     "LatentODEModel": "model",
+    "Likelihood": "likelihoods",
     "MLPField": "dynamics",
     "SeriesBatch": "series",
     "SeriesCollection": "series",

@@ -30,7 +30,7 @@ class Answers:
     device: str
 
     def _collection(self, table: SeriesTable) -> SeriesCollection:
-        return self.fitted.scaling.scale(table.collection(), self.fitted.dtype)
+        return self.fitted.collection(table)
 
     def _queries(self, table: SeriesTable, questions: Questions) -> tuple[np.ndarray, Queries]:
         """The order that puts the questions series by series, and their times in it."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor
@@ -15,6 +15,9 @@ from torch import Tensor
 from latentode._version import __version__
 from latentode.archive import read_archive, write_archive
 from latentode.series import SeriesCollection
+
+if TYPE_CHECKING:  # whoever trains the building blocks needs no pandas
+    from latentode.frames import StaticValues
 
 __all__ = ["FORMAT_VERSION", "Checkpoint", "identify"]
 
@@ -127,17 +130,24 @@ class Checkpoint:
 
 
 def identify(
-    parameters: Mapping[str, Any], data: SeriesCollection, start: Mapping[str, Tensor] | None
+    parameters: Mapping[str, Any],
+    data: SeriesCollection,
+    start: Mapping[str, Tensor] | None,
+    statics: Sequence[StaticValues] = (),
 ) -> dict[str, str]:
     """In words and digests, all that a fit's weights depend on.
 
     Args:
         start: the weights that the fit goes on from, None for fresh ones.
+        statics: what static columns say of the series.
     """
     identity = {name: repr(_plain(value)) for name, value in parameters.items() if name not in FREE}
     rows = {"times": data.times, "values": data.values, "mask": data.mask, "starts": data.starts}
     size = f"{len(data)} series, {len(data.times)} rows, {data.n_channels} channels"
     identity["the data"] = f"{size} (sha256 {_digest(rows)})"
+    if statics:
+        said = repr([(one.name, one.values.tolist()) for one in statics])
+        identity["what is static"] = f"sha256 {hashlib.sha256(said.encode()).hexdigest()[:16]}"
     identity["the model to start from"] = "a fresh one" if start is None else f"sha256 {_digest(start)}"
     identity["the version of latentode"] = __version__
     return identity

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from latentode.continuity import restart_density
+from latentode.expectation_propagation import log_likelihood as residual_log_likelihood
+from latentode.likelihoods import Likelihood
 from latentode.model import LatentODEModel
 from latentode.series import SeriesBatch
 
@@ -15,6 +18,8 @@ __all__ = ["Bound", "elbo"]
 # The white-noise bound estimates its variance from the residuals themselves; this keeps a perfect
 # fit of a batch finite.
 MIN_WHITE_VARIANCE = 1e-4
+# Repetitions towards the scale of white noise that is not normal; they halve what is missing at least.
+N_WHITE_STEPS = 5
 
 
 @dataclass(frozen=True)
@@ -22,12 +27,13 @@ class Bound:
     """The two parts of the bound, a number for each series: log_likelihood (B,), kl (B,).
 
     `objective` (B,) is what training maximises in place of the log likelihood; at residual_share 1 and
-    context_weight 1 it is the log likelihood itself.
+    context_weight 1 it is the log likelihood itself. `restart` (B,) is `restart_density`, None unless asked for.
     """
 
     log_likelihood: Tensor
     kl: Tensor
     objective: Tensor
+    restart: Tensor | None = None
 
     @property
     def elbo(self) -> Tensor:
@@ -44,6 +50,7 @@ def elbo(
     generator: torch.Generator | None = None,
     residual_share: float = 1.0,
     context_weight: float = 1.0,
+    restarts: bool = False,
 ) -> Bound:
     r"""ELBO = E_q(z0 | context)[ log p(target | z0) ] - KL(q(z0 | context) || N(0, I)).
 
@@ -55,7 +62,9 @@ def elbo(
             + (1 - a) log N(x | g, v I),    v the mean squared residual of the channel in the batch.
 
     The residual's own parameters see the full likelihood at every a. Training starts with a = 0:
-    a residual process that may explain everything from the first step leaves the trajectory idle.
+    a residual process that may explain everything from the first step leaves the trajectory idle. A predicted
+    noise scale is held back from the trajectory in the same way. Around a residual process the likelihood under
+    noise that is not normal is that of `latentode.expectation_propagation`, near the exact one and no bound.
     `context_weight` w < 1 leaves out a share of what the context itself is worth,
 
         log N(target | z0) - (1 - w) log N(context | z0),
@@ -67,6 +76,7 @@ def elbo(
     Args:
         context, target: on the same clock; the target usually holds the context's entries too. With
             context_weight < 1 the context must have the target's rows (`SeriesBatch.restrict`).
+        restarts: finds `restart` too, at the price of reading the target once more.
 
     Shapes:
         (B, N) and (B, M) rows -> two numbers a series.
@@ -83,7 +93,9 @@ def elbo(
     ).to(device)
     z0 = posterior.mean + posterior.stddev * noise
     target = target.shift(model.reference(context))
-    residuals = model.residuals(z0, target)
+    states = model.latent_path(z0, target.times)
+    mean, offset = model.likelihood.decode(states)
+    residuals = (target.values - mean) * target.seen
     hidden = 1 - context_weight
     if hidden and context.mask.shape != target.mask.shape:
         raise ValueError(
@@ -92,29 +104,46 @@ def elbo(
     passed_on = residuals
     if model.residual is not None and residual_share < 1:
         passed_on = residual_share * residuals + (1 - residual_share) * residuals.detach()
-    log_likelihood = _log_likelihood(model, target, passed_on, target.mask)
+        if offset is not None:
+            offset = residual_share * offset + (1 - residual_share) * offset.detach()
+    log_likelihood = _log_likelihood(model, target, passed_on, target.mask, offset)
     objective = log_likelihood
     if hidden:
-        objective = objective - hidden * _log_likelihood(model, target, passed_on, context.mask)
+        seen = passed_on * context.seen
+        objective = objective - hidden * _log_likelihood(model, target, seen, context.mask, offset)
     if model.residual is not None and residual_share < 1:
-        objective = objective + (1 - residual_share) * _white_noise(residuals, target.mask)
+        objective = objective + (1 - residual_share) * _white_noise(model.likelihood, residuals, target.mask)
     # KL between normals: (mu^2 + sigma^2 - 1) / 2 - log sigma.
     variance = posterior.variance
     kl = 0.5 * (posterior.mean.square() + variance - 1 - variance.log()).sum(-1)
-    return Bound(log_likelihood.mean(0), kl, objective.mean(0))
+    restart = restart_density(model, states, target, generator) if restarts else None
+    return Bound(log_likelihood.mean(0), kl, objective.mean(0), restart)
 
 
-def _log_likelihood(model: LatentODEModel, target: SeriesBatch, residuals: Tensor, mask: Tensor) -> Tensor:
-    """Log p of the entries that `mask` marks, given z0: (S, B)."""
+def _log_likelihood(
+    model: LatentODEModel, target: SeriesBatch, residuals: Tensor, mask: Tensor, offset: Tensor | None
+) -> Tensor:
+    """Log p of the entries that `mask` marks, given z0, or near it where noise is not normal: (S, B).
+
+    Residuals are 0 elsewhere.
+    """
     if model.residual is None:
-        return model.likelihood.log_prob(residuals, mask).sum((-1, -2))
-    return model.residual.log_likelihood(target.times, residuals, mask, model.likelihood.noise_variance)
+        return model.likelihood.log_likelihood(residuals, mask, offset)
+    return residual_log_likelihood(model.likelihood, model.residual, target.times, residuals, mask, offset)
 
 
-def _white_noise(residuals: Tensor, mask: Tensor) -> Tensor:
-    """Sum log N(r | 0, v) with v the batch's mean square of each channel: (S, B)."""
+def _white_noise(likelihood: Likelihood, residuals: Tensor, mask: Tensor) -> Tensor:
+    """Sum log p(r) under white noise of the channel's law, its scale the batch's own: (S, B).
+
+    For normal noise its square is the mean square; else what maximises the density, by repetition.
+    """
     count = mask.sum((0, 1)).clamp(min=1)
-    variance = residuals.detach().square().mean(0).sum((0, 1)) / count
-    variance = variance.clamp(min=MIN_WHITE_VARIANCE)
-    density = -0.5 * (residuals.square() / variance + torch.log(2 * torch.pi * variance))
-    return (density * mask).sum((-1, -2))
+    square = residuals.detach().square()
+    variance = (square.mean(0).sum((0, 1)) / count).clamp(min=MIN_WHITE_VARIANCE)
+    if likelihood.is_gaussian:
+        density = -0.5 * (residuals.square() / variance + torch.log(2 * torch.pi * variance))
+        return (density * mask).sum((-1, -2))
+    for _ in range(N_WHITE_STEPS):
+        weighed = (likelihood.weight(square / variance).detach() * square).mean(0).sum((0, 1)) / count
+        variance = weighed.clamp(min=MIN_WHITE_VARIANCE)
+    return likelihood.log_prob(residuals, mask, variance.sqrt()).sum((-1, -2))

@@ -32,11 +32,12 @@ LARGEST_INPUT = 10.0
 class Encoder(nn.Module, ABC):
     """q(z0 | context): reads a batch of observed series, answers with a diagonal normal.
 
-    Where a series has no observation at all the posterior is the prior, N(0, I).
+    Where nothing is known of a series, neither an observation nor a static feature, the posterior is the prior,
+    N(0, I).
     `origin` says where z0 stands: at the "first" or at the "last" observation of the context.
 
     Shapes:
-        context times (B, N), values (B, N, D), mask (B, N, D) -> Normal of shape (B, L).
+        context times (B, N), values (B, N, D), mask (B, N, D), statics (B, P) or None -> Normal of shape (B, L).
     """
 
     origin: str
@@ -55,13 +56,19 @@ class GRUEncoder(Encoder):
 
     Beside the cell's final state the posterior's head sees plain summaries of every channel: the
     observed values nearest to and farthest from z0, their elapsed times, the change per time
-    between the nearest two, the mean and the number of observations.
+    between the nearest two, the mean and the number of observations; and the static features that describe
+    the series as a whole. Without an observation it answers from these alone.
 
     Args:
         typical_gap: the usual time between observations, in model time; gaps are shown relative to it.
+        n_statics: static features of a series, P.
 
     Shapes:
-        times (B, N), values (B, N, D), mask (B, N, D) -> Normal of shape (B, L).
+        times (B, N), values (B, N, D), mask (B, N, D), statics (B, P), of which None says that nothing is known
+        -> Normal of shape (B, L).
+
+    Raises:
+        ValueError: for another number of static features.
     Source: Chen et al. 2018, "Neural Ordinary Differential Equations", section 5; the summaries are ours.
     """
 
@@ -77,6 +84,7 @@ class GRUEncoder(Encoder):
         origin: str = "first",
         summaries: bool = True,
         typical_gap: float = 0.05,
+        n_statics: int = 0,
     ) -> None:
         super().__init__()
         if origin not in ("first", "last"):
@@ -84,29 +92,54 @@ class GRUEncoder(Encoder):
         self.origin = origin
         self.latent_dim = latent_dim
         self.summaries = summaries
+        self.n_statics = n_statics
         self.register_buffer("typical_gap", torch.tensor(float(typical_gap)))
         self.gru = GRU(2 * n_channels + 2, n_units)
         n_summaries = 7 * n_channels if summaries else 0
-        self.head = MLP(n_units + n_summaries, head_units, 2 * latent_dim)
+        self.head = MLP(n_units + n_summaries + n_statics, head_units, 2 * latent_dim)
 
     def forward(self, context: SeriesBatch) -> Normal:
         context = context.compact()
         # Reading order: the observation nearest to z0 comes last.
         lengths = context.observed_rows.sum(1)
         reading = _reverse(context, lengths) if self.origin == "first" else context
-        values = (reading.values * reading.mask).clamp(-LARGEST_INPUT, LARGEST_INPUT)
+        seen = reading.seen
+        values = (reading.values * seen).clamp(-LARGEST_INPUT, LARGEST_INPUT)
         gaps = F.pad((reading.times[:, 1:] - reading.times[:, :-1]).abs(), (1, 0)).unsqueeze(-1)
         relative = torch.log1p(gaps / self.typical_gap)
-        inputs = torch.cat([values, reading.mask.to(values.dtype), gaps.clamp(max=10.0), relative], dim=-1)
+        inputs = torch.cat([values, seen, gaps.clamp(max=10.0), relative], dim=-1)
         state = self.gru(inputs, lengths)
         if self.summaries:
-            state = torch.cat([state, _summaries(reading, values, lengths, self.typical_gap)], dim=-1)
+            summaries = _summaries(reading.times, values, seen, lengths, self.typical_gap)
+            state = torch.cat([state, summaries], dim=-1)
+        unknown = lengths == 0
+        statics = self._statics(context)
+        if statics is not None:
+            state = torch.cat([state, statics], dim=-1)
+            unknown = unknown & ~statics.any(1)
         location, raw_scale = self.head(state).chunk(2, dim=-1)
         scale = MIN_POSTERIOR_STD + INITIAL_POSTERIOR_STD * F.softplus(raw_scale) / F.softplus(
             torch.zeros((), device=location.device, dtype=location.dtype)
         )
-        empty = (lengths == 0).unsqueeze(1)
-        return Normal(location.masked_fill(empty, 0.0), scale.masked_fill(empty, 1.0), validate_args=False)
+        unknown = unknown.unsqueeze(1)
+        return Normal(
+            location.masked_fill(unknown, 0.0), scale.masked_fill(unknown, 1.0), validate_args=False
+        )
+
+    def _statics(self, context: SeriesBatch) -> Tensor | None:
+        """What the head sees of them: (B, P), None with P = 0."""
+        statics = context.statics
+        n_statics = self.n_statics if statics is None else statics.shape[1]
+        if n_statics != self.n_statics:
+            raise ValueError(
+                f"the context holds {n_statics} static features of a series, and the encoder was made for "
+                f"n_statics={self.n_statics}"
+            )
+        if not self.n_statics:
+            return None
+        if statics is None:
+            return context.times.new_zeros(context.n_series, self.n_statics)
+        return statics.clamp(-LARGEST_INPUT, LARGEST_INPUT)
 
 
 def _reverse(batch: SeriesBatch, lengths: Tensor) -> SeriesBatch:
@@ -116,25 +149,24 @@ def _reverse(batch: SeriesBatch, lengths: Tensor) -> SeriesBatch:
     return batch.take(order.clamp(min=0), order >= 0)
 
 
-def _summaries(reading: SeriesBatch, values: Tensor, lengths: Tensor, typical_gap: Tensor) -> Tensor:
+def _summaries(times: Tensor, values: Tensor, seen: Tensor, lengths: Tensor, typical_gap: Tensor) -> Tensor:
     """Seven numbers a channel, 0 where there is none: (B, 7 D). Rows are in reading order."""
-    mask = reading.mask
-    n_rows = mask.shape[1]
-    count = mask.sum(1)
+    n_rows = times.shape[1]
+    count = seen.sum(1)
     # Row (from 1; 0 for none) of the latest, second latest and first observed value of each channel in
     # reading order; as floats, whose extremes are found several times faster than those of integers.
-    rank = torch.arange(1, n_rows + 1, device=mask.device, dtype=values.dtype).view(1, -1, 1)
-    ranked = mask * rank
+    rank = torch.arange(1, n_rows + 1, device=times.device, dtype=values.dtype).view(1, -1, 1)
+    ranked = seen * rank
     nearest = ranked.amax(1)
-    second = (ranked * (ranked < nearest.unsqueeze(1))).amax(1)
-    farthest = n_rows + 1 - (mask * (n_rows + 1 - rank)).amax(1)
+    second = ((nearest.unsqueeze(1) - ranked).clamp_(max=1) * ranked).amax(1)
+    farthest = n_rows + 1 - (seen * (n_rows + 1 - rank)).amax(1)
 
     def read(table: Tensor, row: Tensor) -> Tensor:
         return table.gather(1, (row.long() - 1).clamp(0, n_rows - 1).unsqueeze(1)).squeeze(1)
 
-    clock = reading.times.unsqueeze(-1).expand_as(values)
-    end = reading.times.gather(1, (lengths - 1).clamp(min=0).unsqueeze(1))
-    seen, twice = count > 0, count > 1
+    clock = times.unsqueeze(-1).expand_as(values)
+    end = times.gather(1, (lengths - 1).clamp(min=0).unsqueeze(1))
+    once, twice = count > 0, count > 1
     value, time = read(values, nearest), read(clock, nearest)
     gap = time - read(clock, second)
     # A change over a vanishing gap says nothing; the typical gap bounds the quotient.
@@ -143,12 +175,12 @@ def _summaries(reading: SeriesBatch, values: Tensor, lengths: Tensor, typical_ga
     mean = values.sum(1) / count.clamp(min=1)
     zero = torch.zeros_like(mean)
     parts = [
-        torch.where(seen, value, zero),
-        torch.where(seen, (time - end).clamp(-10, 10), zero),
+        torch.where(once, value, zero),
+        torch.where(once, (time - end).clamp(-10, 10), zero),
         torch.where(twice, slope.clamp(-LARGEST_INPUT, LARGEST_INPUT), zero),
-        torch.where(seen, read(values, farthest), zero),
-        torch.where(seen, (read(clock, farthest) - end).clamp(-10, 10), zero),
+        torch.where(once, read(values, farthest), zero),
+        torch.where(once, (read(clock, farthest) - end).clamp(-10, 10), zero),
         mean,
-        torch.log1p(count.to(values.dtype)),
+        torch.log1p(count),
     ]
     return torch.cat(parts, dim=-1)

@@ -18,12 +18,13 @@ from tqdm.auto import tqdm
 from latentode.build import Architecture, build_model
 from latentode.calibration import Calibration
 from latentode.checkpoint import Checkpoint
-from latentode.frames import Instants, Roles, Scaling, SeriesTable
+from latentode.frames import Instants, Roles, Scaling, SeriesTable, Statics
 from latentode.inference import encode
 from latentode.kernel_choice import choose_kernels
 from latentode.model import LatentODEModel
 from latentode.progress import FitBar
 from latentode.series import SeriesCollection
+from latentode.signal import ChannelSignal, find_signal, silent_channels
 from latentode.solve import Solver
 from latentode.solver_report import SolverReport, report_solver
 from latentode.split import split_data
@@ -69,11 +70,14 @@ class Fitted:
     `clock` holds no instants, only the kind of time that frames must have. `probe` holds posterior means of
     z0 of some training series, (P, L), and `span` the longest of them in model time: what the solver is
     judged on, see `solver_report`. `calibration` adjusts the bands, None where too few series validated.
+    `statics` says how static columns become features of a series.
+    `signal` says of each channel what was found in it; files of earlier versions hold none of it.
     `verdict` is what was found on the withheld data, None in files that were written before there was one.
     """
 
     model: LatentODEModel
     scaling: Scaling
+    statics: Statics
     architecture: Architecture
     roles: Roles
     clock: Instants
@@ -82,11 +86,16 @@ class Fitted:
     span: float
     tolerance: float | None
     calibration: Calibration | None = None
+    signal: tuple[ChannelSignal, ...] = ()
     verdict: Verdict | None = None
 
     @property
     def dtype(self) -> torch.dtype:
         return next(self.model.parameters()).dtype
+
+    def collection(self, table: SeriesTable) -> SeriesCollection:
+        """What a table observes and tells of its series, in scaled units and model time."""
+        return self.scaling.scale(table.collection(self.statics), self.dtype)
 
     def solver_report(self) -> SolverReport:
         """What the solver, as it is set now, costs and how much it errs."""
@@ -95,24 +104,26 @@ class Fitted:
         return report_solver(self.model, self.probe.to(like), earliest, latest, tolerance=self.tolerance)
 
 
-def _keeping_filters(fit: Callable[..., Fitted]) -> Callable[..., Fitted]:
-    """The process's warning filters stay: torch imports sympy at its first optimiser, which adds its own."""
+def _on_its_own(fit: Callable[..., Fitted]) -> Callable[..., Fitted]:
+    """Fits with gradients whatever the caller has turned off, and leaves the process's warning filters as they were:
+    torch imports sympy at its first optimiser, which adds its own.
+    """
 
     @wraps(fit)
     def kept(*arguments: Any, **settings: Any) -> Fitted:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), torch.inference_mode(False), torch.enable_grad():
             return fit(*arguments, **settings)
 
     return kept
 
 
-@_keeping_filters
+@_on_its_own
 def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Mapping[str, Any]) -> Fitted:
     """Withholds validation data, learns the scaling from the rest, builds the model and trains it.
 
     Args:
-        sizes: latent_dim, field_units, encoder_units, decoder_units; None leaves the choice to
-            `Architecture.choose`.
+        sizes: latent_dim, field_units, encoder_units, decoder_units, likelihood, noise_scale; None leaves the
+            choice of a size to `Architecture.choose`.
         training: fields of `TrainingOptions`; batch_size and learning_rate may be None.
 
     Raises:
@@ -121,10 +132,12 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
     began = time.monotonic()
     start = problem.start
     if start is not None:  # before values are held against the scaling of other columns
-        columns = problem.table.roles.value_cols
-        _check_start({"value_cols": start.roles.value_cols}, {"value_cols": columns})
+        names = ("value_cols", "static_cols")
+        _check_start(
+            *({name: getattr(one, name) for name in names} for one in (start.roles, problem.table.roles))
+        )
     generator = torch.Generator().manual_seed(problem.seed)
-    data, validation, scaling, held = split_data(
+    data, validation, scaling, statics, held = split_data(
         problem.table,
         generator,
         task=problem.task,
@@ -132,6 +145,7 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
         dtype=problem.dtype,
         # The weights that a warm start goes on from mean something in their own units only.
         scaling=None if start is None else start.scaling,
+        statics=None if start is None else start.statics,
     )
     _log.info(
         "fitting %d series of %d rows, channels %s; %d validation batches, seed %d",
@@ -146,7 +160,7 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
         kernels = start.architecture.residual
     elif kernels == "auto":
         with tqdm(total=1, desc="choosing kernels", disable=not problem.verbose, leave=False) as bar:
-            kernels = choose_kernels(data, validation, generator)
+            kernels = choose_kernels(data, validation, generator, task=problem.task)
             bar.update()
         _log.info("kernels chosen by validation: %s", ", ".join(kernels or ("none",)))
     architecture = Architecture.choose(
@@ -154,6 +168,7 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
         origin=problem.origin,
         residual=kernels,
         typical_gap=_typical_gap(data) if start is None else start.architecture.typical_gap,
+        n_statics=statics.n_features,
         **sizes,
     )
     if start is not None:
@@ -166,7 +181,7 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
         # Small collections are gone through several times a step, at other cuts each time.
         settings["batch_size"] = int(np.clip(len(data), 32, 100))
     if settings["learning_rate"] is None:
-        settings["learning_rate"] = 2e-2 if architecture.latent_dim <= 6 else 5e-3
+        settings["learning_rate"] = 2e-2 if architecture.latent_dim <= 6 else 1e-2
     options = TrainingOptions(
         task=problem.task, fixed_spacing=problem.fixed_spacing, warm=start is not None, **settings
     )
@@ -208,6 +223,7 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
         data,
         held,
         scaling=scaling,
+        statics=statics,
         task=problem.task,
         by_rows=bool(problem.validation_fraction) and not bool(held.any()),
         calibrate=problem.calibrate,
@@ -219,6 +235,7 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
     fitted = Fitted(
         model=model,
         scaling=scaling,
+        statics=statics,
         architecture=architecture,
         roles=problem.table.roles,
         clock=Instants.none(problem.table.times.kind, problem.table.times.aware),
@@ -226,6 +243,13 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
         probe=_probe(model, data, problem.device),
         span=max(model.solver.spacing, float(data.spans.max())),
         tolerance=None if problem.fixed_spacing or problem.solver.is_adaptive else options.tolerance,
+        signal=find_signal(
+            problem.table.collection(),
+            model,
+            validation,
+            device=problem.device,
+            n_repeats=2 if problem.task == "both" and bool(held.any()) else 1,
+        ),
         calibration=calibration,
         verdict=replace(verdict, seconds=history[-1].seconds + apart),
     )
@@ -233,6 +257,8 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
     warning = fitted.solver_report().warning
     if warning is not None:
         warnings.warn(warning, stacklevel=5)
+    for silent in silent_channels(fitted.roles.value_cols, fitted.signal):
+        warnings.warn(silent, stacklevel=5)
     if history[-1].ended == "interrupt":
         warnings.warn(_interrupted(history[-1], options, problem.checkpoint), stacklevel=5)
     elif problem.checkpoint is not None:

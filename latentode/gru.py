@@ -7,10 +7,10 @@ r"""A gated recurrent unit over padded series that answers with each series' las
 
 On a CPU this is a hand-written `autograd.Function` that runs on g = (h + 1) / 2. Since tanh x =
 2 sigmoid(2x) - 1, the recursion keeps its form, g_n = (1 - z_n) s_n + z_n g_{n-1}, and the candidate s_n =
-(m_n + 1) / 2 is a sigmoid too, at a third of the cost of torch's tanh; weights absorb the constants. Behind
-a series' end its z is 1, which holds the state and stops the gradient, so that ragged lengths cost no
-operation of their own. Rows of memory are ordered q, r, z, s with q = 2 (W_hm h + b_hm): the first three
-read the state, the last three the inputs.
+(m_n + 1) / 2 is a sigmoid too, at a third of the cost of torch's tanh; weights absorb the constants. Series are
+taken by falling length, and their steps in runs, each as wide as there are series left. Where one ends within a
+run its z is 1 from there, which holds the state and stops the gradient. Rows of memory are ordered q, r, z, s
+with q = 2 (W_hm h + b_hm): the first three read the state, the last three the inputs.
 
 Source: Cho et al. 2014, "Learning Phrase Representations using RNN Encoder-Decoder", in the variant of
 `torch.nn.GRU`, whose reset gate acts behind the matrix.
@@ -19,6 +19,8 @@ Source: Cho et al. 2014, "Learning Phrase Representations using RNN Encoder-Deco
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -27,9 +29,12 @@ from torch.autograd.function import once_differentiable
 
 __all__ = ["GRU", "gru_last_state"]
 
-# The backward pass works through runs of steps that take this much memory: measured on batches of 100,
-# smaller runs pay more calls and larger ones leave the processor's cache.
+# A run of steps takes this much memory: measured on batches of 100, smaller ones pay more calls and larger ones
+# leave the processor's cache.
 _RUN_BYTES = 2 * 2**20
+
+# A run ends where so few of its series are left, but takes some steps at least: each costs some calls by itself.
+_SHARE_LEFT, _FEWEST_STEPS = 0.9, 8
 
 
 def gru_last_state(
@@ -98,8 +103,33 @@ def _padded_run(inputs: Tensor, lengths: Tensor, *parameters: Tensor) -> Tensor:
     return states.gather(1, ends).squeeze(1).masked_fill((lengths == 0).unsqueeze(1), 0.0)
 
 
+@dataclass(frozen=True)
+class _Run:
+    """Steps `start` to `stop` of the `width` longest series; `ragged` where some of them end before `stop`."""
+
+    start: int
+    stop: int
+    width: int
+    ragged: bool
+
+
+def _runs(lengths: Sequence[int], step_bytes: int) -> list[_Run]:
+    """The runs over series of these falling lengths, whose steps take `step_bytes` a series."""
+    runs: list[_Run] = []
+    n_steps, start, width = lengths[0] if lengths else 0, 0, len(lengths)
+    while start < n_steps:
+        while lengths[width - 1] <= start:
+            width -= 1
+        most = max(1, _RUN_BYTES // (step_bytes * width))
+        thinned = lengths[int(_SHARE_LEFT * width)]
+        stop = min(start + most, max(start + _FEWEST_STEPS, thinned), n_steps)
+        runs.append(_Run(start, stop, width, lengths[width - 1] < stop))
+        start = stop
+    return runs
+
+
 class _LastState(torch.autograd.Function):
-    """Time-major and transposed inside, (N, rows, B), so that every step is one piece of memory."""
+    """Time-major and transposed inside, a piece of memory (steps, rows, width) for every run."""
 
     @staticmethod
     def forward(
@@ -113,73 +143,100 @@ class _LastState(torch.autograd.Function):
     ) -> Tensor:
         B, N, I = inputs.shape  # noqa: E741
         H = weight_hh.shape[1]
-        # A row of ones below the inputs carries the biases of r, z and s.
-        reads = inputs.new_empty(N, I + 1, B)
-        reads[:, :I] = inputs.permute(1, 2, 0)
-        reads[:, I] = 1
+        lengths, falling = lengths.clamp(max=N).sort(descending=True, stable=True)
+        runs = _runs(lengths.tolist(), 5 * H * inputs.element_size())
+        order = falling if runs and (runs[-1].width < B or runs[-1].ragged) else None
+        if order is not None:
+            inputs = inputs.index_select(0, order)
         input_map, state_map = _maps(weight_ih, weight_hh)
         at_rest = bias_hh - weight_hh.sum(1)
         bias = torch.cat([bias_ih[: 2 * H] + at_rest[: 2 * H], 2 * bias_ih[2 * H :]])
-        gates = inputs.new_empty(N, 4 * H, B)
-        gates[:, :H] = 2 * at_rest[2 * H :, None]
-        torch.matmul(torch.cat([input_map, bias[:, None]], 1), reads, out=gates[:, H:])
-        ended = torch.arange(N, device=inputs.device)[:, None, None] >= lengths
-        gates[:, 2 * H : 3 * H].masked_fill_(ended, math.inf)
+        input_map = torch.cat([input_map, bias[:, None]], 1)
 
-        states = inputs.new_empty(N + 1, H, B)
-        states[0] = 0.5
-        addends, rz = gates[:, : 3 * H].unbind(0), gates[:, H : 3 * H].unbind(0)
-        q, r, z, s = (each.unbind(0) for each in gates.split(H, 1))
-        state = states.unbind(0)
-        for n in range(N):
-            addends[n].addmm_(state_map, state[n])
-            rz[n].sigmoid_()
-            candidate = s[n].addcmul_(r[n], q[n]).sigmoid_()
-            torch.lerp(candidate, state[n], z[n], out=state[n + 1])
-        ctx.save_for_backward(reads, gates, states, weight_ih, weight_hh)
-        return (2 * states[N] - 1).t()
+        state = inputs.new_full((H, B), 0.5)
+        kept, last = [], []
+        for run in runs:
+            n_steps, width = run.stop - run.start, run.width
+            # A row of ones below the inputs carries the biases of r, z and s.
+            reads = inputs.new_empty(n_steps, I + 1, width)
+            reads[:, :I] = inputs[:width, run.start : run.stop].permute(1, 2, 0)
+            reads[:, I] = 1
+            gates = inputs.new_empty(n_steps, 4 * H, width)
+            gates[:, :H] = 2 * at_rest[2 * H :, None]
+            torch.matmul(input_map, reads, out=gates[:, H:])
+            if run.ragged:
+                step = torch.arange(run.start, run.stop, device=inputs.device)
+                gates[:, 2 * H : 3 * H].masked_fill_(step[:, None, None] >= lengths[:width], math.inf)
+            states = inputs.new_empty(n_steps + 1, H, width)
+            last.append(state[:, width:])
+            states[0] = state[:, :width]
+            _step_through(gates, states, state_map)
+            state = states[n_steps]
+            kept += [reads, gates, states]
+        ctx.save_for_backward(weight_ih, weight_hh, order, *kept)
+        ctx.runs, ctx.shape = runs, (B, N, I)
+        state = (2 * torch.cat([state, *reversed(last)], 1) - 1).t()
+        return state if order is None else torch.empty_like(state).index_copy_(0, order, state)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor | None, ...]:
-        reads, gates, states, weight_ih, weight_hh = ctx.saved_tensors
-        N, rows, B = reads.shape
-        H = weight_hh.shape[1]
+        weight_ih, weight_hh, order, *kept = ctx.saved_tensors
+        H, runs = weight_hh.shape[1], ctx.runs
         input_map, state_map = _maps(weight_ih, weight_hh)
         back = state_map.t().contiguous()
-        input_product = reads.new_zeros(3 * H, rows)
-        state_product = reads.new_zeros(3 * H, H)
-        rest = reads.new_zeros(H)
-        d_inputs = reads.new_empty(N, rows - 1, B) if ctx.needs_input_grad[0] else None
+        input_product = weight_ih.new_zeros(3 * H, weight_ih.shape[1] + 1)
+        state_product, rest = torch.zeros_like(weight_hh), weight_hh.new_zeros(H)
+        d_inputs = cotangent.new_zeros(ctx.shape) if ctx.needs_input_grad[0] else None
+        if order is not None:
+            cotangent = cotangent.index_select(0, order)
+        cotangent = 2 * cotangent.t()
 
-        length = max(1, min(N, _RUN_BYTES // (5 * H * B * reads.element_size())))
         # Rows q, r, z, s, and one more for dL/dg of the step before.
-        memory = reads.new_empty(length, 5, H, B)
-        d_state = 2 * cotangent.t()
-        for start in reversed(range(0, N, length)):
-            run = slice(start, min(start + length, N))
-            q, r, z, s = gates[run].split(H, 1)
-            deltas = memory[: len(q)]
-            _sensitivities(q, r, z, s, states[run], out=deltas)
+        most = max((5 * H * (run.stop - run.start) * run.width for run in runs), default=0)
+        memory = cotangent.new_empty(most)
+        d_state = cotangent[:, :0]
+        for run, reads, gates, states in reversed(
+            list(zip(runs, kept[::3], kept[1::3], kept[2::3], strict=True))
+        ):
+            d_state = torch.cat([d_state, cotangent[:, d_state.shape[1] : run.width]], 1)
+            shape = (run.stop - run.start, 5, H, run.width)
+            deltas = memory[: math.prod(shape)].view(shape)
+            q, r, z, s = gates.split(H, 1)
+            _sensitivities(q, r, z, s, states[:-1], out=deltas)
             d_gates = deltas[:, :4].flatten(1, 2)
             step, carry, d_read = deltas.unbind(0), deltas[:, 4].unbind(0), d_gates[:, : 3 * H].unbind(0)
-            for n in reversed(range(len(q))):
+            for n in reversed(range(len(step))):
                 step[n].mul_(d_state)
                 d_state = carry[n].addmm_(back, d_read[n])
-            d_state = d_state.clone()
-            state_product.addbmm_(d_gates[:, : 3 * H], states[run].transpose(1, 2))
-            input_product.addbmm_(d_gates[:, H:], reads[run].transpose(1, 2))
+            state_product.addbmm_(d_gates[:, : 3 * H], states[:-1].transpose(1, 2))
+            input_product.addbmm_(d_gates[:, H:], reads.transpose(1, 2))
             rest += d_gates[:, :H].sum((0, 2))
             if d_inputs is not None:
-                torch.matmul(input_map.t(), d_gates[:, H:], out=d_inputs[run])
+                d_reads = torch.matmul(input_map.t(), d_gates[:, H:])
+                d_inputs[: run.width, run.start : run.stop] = d_reads.permute(2, 0, 1)
 
         # Undo q, r, z -> r, z, m and the constants that _maps absorbed.
         d_bias_ih = torch.cat([input_product[: 2 * H, -1], 2 * input_product[2 * H :, -1]])
         d_bias_hh = torch.cat([d_bias_ih[: 2 * H], 2 * rest])
         d_weight_ih = torch.cat([input_product[: 2 * H, :-1], 2 * input_product[2 * H :, :-1]])
         d_weight_hh = torch.cat([2 * state_product[H:], 4 * state_product[:H]]) - d_bias_hh[:, None]
-        d_inputs = None if d_inputs is None else d_inputs.permute(2, 0, 1)
+        if d_inputs is not None and order is not None:
+            d_inputs = torch.empty_like(d_inputs).index_copy_(0, order, d_inputs)
         return d_inputs, None, d_weight_ih, d_weight_hh, d_bias_ih, d_bias_hh
+
+
+def _step_through(gates: Tensor, states: Tensor, state_map: Tensor) -> None:
+    """From what the inputs add to the gates and the first state to the gates and all states."""
+    H = states.shape[1]
+    addends, rz = gates[:, : 3 * H].unbind(0), gates[:, H : 3 * H].unbind(0)
+    q, r, z, s = (each.unbind(0) for each in gates.split(H, 1))
+    state = states.unbind(0)
+    for n in range(len(gates)):
+        addends[n].addmm_(state_map, state[n])
+        rz[n].sigmoid_()
+        candidate = s[n].addcmul_(r[n], q[n]).sigmoid_()
+        torch.lerp(candidate, state[n], z[n], out=state[n + 1])
 
 
 def _maps(weight_ih: Tensor, weight_hh: Tensor) -> tuple[Tensor, Tensor]:

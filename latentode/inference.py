@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from latentode.calibration import Calibration, HiddenScores, elapsed
-from latentode.mixtures import mixture_score, value_at_score
 from latentode.model import LatentODEModel
+from latentode.noise import N_NODES
 from latentode.pieces import MAX_ROWS, Queries, chunks_of, most_queries, pieces_of
 from latentode.sampling import named_generator, normal_draws
 from latentode.series import SeriesBatch, SeriesCollection, padded_ranges
@@ -18,6 +18,7 @@ from latentode.series import SeriesBatch, SeriesCollection, padded_ranges
 __all__ = [
     "encode",
     "heldout_log_density",
+    "heldout_mean",
     "hidden_log_density",
     "hidden_scores",
     "latent",
@@ -34,6 +35,13 @@ def _posterior_samples(model: LatentODEModel, context: SeriesBatch, draws: Tenso
     """Mu + sigma * eps with the same draws (S, L) for every series: (S, B, L)."""
     posterior = model.posterior(context)
     return posterior.mean + posterior.stddev * draws.to(posterior.mean).unsqueeze(1)
+
+
+def _numbers_per_row(model: LatentODEModel, n_samples: int) -> int:
+    """How many numbers a row takes; a law of noise that is not normal has several normals a sample."""
+    likelihood = model.likelihood
+    n_normals = 1 if likelihood.is_gaussian else N_NODES
+    return n_samples * max(model.encoder.latent_dim, n_normals * likelihood.n_channels)
 
 
 @torch.no_grad()
@@ -63,13 +71,12 @@ def predict(
     found = torch.full((len(quantiles), n_queries, n_channels), torch.nan, dtype=contexts.values.dtype)
     wanted = torch.ones(1, 1, dtype=torch.bool) if queries.wanted is None else queries.wanted
     wanted = wanted.expand(n_queries, n_channels)
-    latent_dim = model.encoder.latent_dim
-    draws = normal_draws(n_samples, latent_dim, seed=0)
+    draws = normal_draws(n_samples, model.encoder.latent_dim, seed=0)
     standard = torch.special.ndtri(torch.tensor(quantiles, dtype=torch.float64)).tolist()
-    numbers_per_row = n_samples * max(latent_dim, n_channels)
+    numbers_per_row = _numbers_per_row(model, n_samples)
     most = most_queries(numbers_per_row)
     for chunk in chunks_of(pieces_of(contexts, queries, most), numbers_per_row):
-        context = contexts.windows(chunk[:, 0], chunk[:, 1]).to(device)
+        context = contexts.windows(chunk[:, 0], chunk[:, 1], chunk[:, 4]).to(device)
         rows, inside = padded_ranges(chunk[:, 2], chunk[:, 3])
         times = queries.times[rows].to(device)
         answer = model.predictive(context, times, _posterior_samples(model, context, draws))
@@ -80,14 +87,14 @@ def predict(
         place = wanted[rows] & inside.unsqueeze(-1)
         row, channel = rows.unsqueeze(-1).expand(place.shape)[place], torch.nonzero(place)[:, -1]
         place = place.to(device)
-        means, std = answer.component_means[:, place], answer.variance[place].sqrt()
+        mixture = answer.at(place)
         lead, between = elapsed(context, times)
         for number, score in enumerate(standard):
             if calibration is None:
-                z = torch.full_like(std, score)
+                z = torch.full_like(mixture.means[0], score)
             else:
                 z = calibration.adjusted(score, lead, between)[place]
-            found[number, row, channel] = value_at_score(means, std, z).cpu()
+            found[number, row, channel] = mixture.value_at(z).cpu()
     return mean, found
 
 
@@ -113,27 +120,32 @@ def sample(
     paths = torch.empty(n_samples, len(queries.times), n_channels, dtype=contexts.values.dtype)
     pieces = pieces_of(contexts, queries, max(1, len(queries.times)))
     for chunk in chunks_of(pieces, 8 * n_samples * n_channels):
-        context = contexts.windows(chunk[:, 0], chunk[:, 1]).to(device)
+        context = contexts.windows(chunk[:, 0], chunk[:, 1], chunk[:, 4]).to(device)
         rows, inside = padded_ranges(chunk[:, 2], chunk[:, 3])
         posterior = model.posterior(context)
         like = posterior.mean
         of_state = np.empty((n_samples, len(chunk), like.shape[-1]))
         of_path = np.zeros((n_samples, *rows.shape, n_channels, 2))
         of_noise = np.zeros((n_samples, *rows.shape, n_channels))
-        series = torch.searchsorted(queries.starts, chunk[:, 2].contiguous(), right=True) - 1
-        for place, number in enumerate(series.tolist()):
+        for place, number in enumerate(chunk[:, 4].tolist()):
             window = int(chunk[place, 0] - contexts.starts[number])
             generator = named_generator((names[number], window), seed)
             n_rows = int(inside[place].sum())
             of_state[:, place] = generator.standard_normal(of_state[:, place].shape)
             of_path[:, place, :n_rows] = generator.standard_normal((n_samples, n_rows, n_channels, 2))
             if observation_noise:
-                of_noise[:, place, :n_rows] = generator.standard_normal((n_samples, n_rows, n_channels))
+                drawn = generator.standard_normal((n_samples, n_rows, n_channels))
+                if not model.likelihood.is_gaussian:
+                    drawn *= np.sqrt(model.likelihood.draw_variance(generator, (n_samples, n_rows)))
+                of_noise[:, place, :n_rows] = drawn
         z0 = like + posterior.stddev * torch.from_numpy(of_state).to(like)
         found = model.sample_paths(
-            context, queries.times[rows].to(device), z0, torch.from_numpy(of_path).to(device)
+            context,
+            queries.times[rows].to(device),
+            z0,
+            torch.from_numpy(of_path).to(device),
+            observation=torch.from_numpy(of_noise).to(like),
         )
-        found = found + model.likelihood.noise_variance.sqrt() * torch.from_numpy(of_noise).to(like)
         paths[:, rows[inside]] = found.cpu()[:, inside]
     return paths
 
@@ -182,8 +194,8 @@ def encode(
         first = torch.maximum(first, last - MAX_ROWS)
     number = torch.arange(len(contexts))
     means, stds, order = [], [], []
-    for chunk in chunks_of(torch.stack([first, last, number, number], 1), 16 * contexts.n_channels):
-        posterior = model.posterior(contexts.windows(chunk[:, 0], chunk[:, 1]).to(device))
+    for chunk in chunks_of(torch.stack([first, last, number, number, number], 1), 16 * contexts.n_channels):
+        posterior = model.posterior(contexts.windows(chunk[:, 0], chunk[:, 1], chunk[:, 4]).to(device))
         means.append(posterior.mean.cpu())
         stds.append(posterior.stddev.cpu())
         order.append(chunk[:, 2])
@@ -202,12 +214,19 @@ def latent(
     latent_dim = model.encoder.latent_dim
     found = torch.empty(len(queries.times), latent_dim, dtype=contexts.values.dtype)
     for chunk in chunks_of(pieces_of(contexts, queries), latent_dim):
-        context = contexts.windows(chunk[:, 0], chunk[:, 1]).to(device)
+        context = contexts.windows(chunk[:, 0], chunk[:, 1], chunk[:, 4]).to(device)
         rows, inside = padded_ranges(chunk[:, 2], chunk[:, 3])
         asked = queries.times[rows].to(device) - model.reference(context).unsqueeze(1)
         path = model.solve(model.posterior(context).mean.unsqueeze(0), asked).at(asked)[0]
         found[rows[inside]] = path.cpu()[inside]
     return found
+
+
+def _whole_series(collection: SeriesCollection) -> Tensor:
+    """Each series that has rows as a piece that asks about these: (P, 5)."""
+    first, last = collection.starts[:-1], collection.starts[1:]
+    pieces = torch.stack([first, last, first, last, torch.arange(len(collection))], 1)
+    return pieces[collection.lengths > 0]
 
 
 @torch.no_grad()
@@ -221,6 +240,15 @@ def heldout_log_density(
     """
     z0 = _posterior_samples(model, context, normal_draws(n_samples, model.encoder.latent_dim, seed=0))
     return model.predictive(context, target.times, z0).log_prob(target.values, target.mask)
+
+
+@torch.no_grad()
+def heldout_mean(
+    model: LatentODEModel, context: SeriesBatch, target: SeriesBatch, n_samples: int = N_SCORE_SAMPLES
+) -> Tensor:
+    """What is predicted from the context at the target's rows, in scaled units: (B, M, D), on the CPU."""
+    z0 = _posterior_samples(model, context, normal_draws(n_samples, model.encoder.latent_dim, seed=0))
+    return model.predictive(context, target.times, z0).mean.cpu()
 
 
 @torch.no_grad()
@@ -242,11 +270,10 @@ def hidden_log_density(
     contexts = contexts.cut(MAX_ROWS)
     densities: list[np.ndarray] = []
     hidden: list[np.ndarray] = []
-    ranges = torch.stack([contexts.starts[:-1], contexts.starts[1:]], 1)
-    pieces = torch.cat([ranges, ranges], 1)[contexts.lengths > 0]
+    pieces = _whole_series(contexts)
     for chunk in chunks_of(pieces, N_SCORE_SAMPLES * contexts.n_channels):
         rows, inside = padded_ranges(chunk[:, 0], chunk[:, 1])
-        batch = contexts.windows(chunk[:, 0], chunk[:, 1])
+        batch = contexts.windows(chunk[:, 0], chunk[:, 1], chunk[:, 4])
         for number, keep in enumerate(choose(batch)):
             if number == len(densities):
                 densities.append(np.zeros(contexts.values.shape))
@@ -273,24 +300,20 @@ def hidden_scores(
         contexts: rows that are shown, (R,) bool each.
     """
     draws = normal_draws(N_SCORE_SAMPLES, model.encoder.latent_dim, seed=0)
-    ranges = torch.stack([collection.starts[:-1], collection.starts[1:]], 1)
-    pieces = torch.cat([ranges, ranges], 1)[collection.lengths > 0]
-    numbers_per_row = N_SCORE_SAMPLES * max(model.encoder.latent_dim, collection.n_channels)
+    pieces = _whole_series(collection)
+    numbers_per_row = _numbers_per_row(model, N_SCORE_SAMPLES)
     found: list[list[Tensor]] = []
     for chunk in chunks_of(pieces, numbers_per_row):
         rows, _ = padded_ranges(chunk[:, 0], chunk[:, 1])
-        batch = collection.windows(chunk[:, 0], chunk[:, 1])
+        batch = collection.windows(chunk[:, 0], chunk[:, 1], chunk[:, 4])
         for number, keep in enumerate(contexts):
             context, target = batch.restrict(keep[rows]).to(device), batch.restrict(~keep[rows])
             times = target.times.to(device)
             answer = model.predictive(context, times, _posterior_samples(model, context, draws))
             lead, between = elapsed(context, times)
-            one, place, channel = hidden = torch.nonzero(target.mask.to(device), as_tuple=True)
-            score = mixture_score(
-                answer.component_means[:, one, place, channel],
-                answer.variance.sqrt()[hidden],
-                target.values.to(device)[hidden],
-            )
+            hidden = target.mask.to(device)
+            one, place, channel = torch.nonzero(hidden, as_tuple=True)
+            score = answer.at(hidden).score(target.values.to(device)[hidden])
             row, mean = rows.to(device)[one, place], answer.mean[hidden]
             number_of = torch.full_like(row, number)
             found.append([score, lead[one, place], between[one, place], channel, row, mean, number_of])

@@ -13,19 +13,22 @@ COARSEST = 1 / 4
 # More knots than this over the span of the series, and the field is stiff rather than worth resolving.
 MAX_KNOTS = 1000
 
-# The interpolant between knots is of fourth order, the steps are of fourth or fifth: what a finer spacing
-# gains is judged by the one, what a coarser one loses by the other.
+# The steps are of fourth order or fifth, the interpolant between them is of sixth: what a finer spacing gains is
+# judged by the lower of the steps' orders, what a coarser one loses by the higher.
 FINER_ORDER, COARSER_ORDER = 4, 5
 
 # A spacing becomes coarser where its error would still be so far below the tolerance, so that it does not flutter.
 MARGIN = 3.0
 
+# Spacings within an octave; between neighbours the work differs by a quarter at most.
+RUNGS = (1 / 2, 4 / 7, 2 / 3, 4 / 5, 1.0)
+
 # At one look at the error, which is of no order yet where it is large: to a quarter of the spacing.
-MOST_REFINEMENTS = 4
+MOST_REFINEMENTS = 2 * (len(RUNGS) - 1)
 
 
 def next_spacing(spacing: float, error: float, *, tolerance: float, span: float) -> float:
-    """The knot spacing after a look at the solver's error: 1/4, 1/6, 1/8, 1/12, 1/16 and so on.
+    """The knot spacing after a look at the solver's error: 1/4, 1/5, 1/6, 1/7, 1/8, 1/10 and so on.
 
     Args:
         error: relative error of the trajectories at this spacing; not finite where the solve diverged.
@@ -33,7 +36,7 @@ def next_spacing(spacing: float, error: float, *, tolerance: float, span: float)
         span: length of the solve in model time.
 
     Returns:
-        The spacing refined by one to four of these, kept, or made coarser by one.
+        The spacing refined by one to eight of these, kept, or made coarser by one.
     """
     if not error <= tolerance:
         expected = error if math.isfinite(error) else math.inf
@@ -51,11 +54,13 @@ def next_spacing(spacing: float, error: float, *, tolerance: float, span: float)
 
 
 def _finer(spacing: float) -> float:
-    """The largest 2^k or 2^k / 3 below the spacing."""
+    """The largest rung below the spacing, of any octave."""
     mantissa, exponent = math.frexp(spacing)  # in [1/2, 1)
-    return math.ldexp(2 / 3 if mantissa > 2 / 3 else 1 / 2 if mantissa > 1 / 2 else 1 / 3, exponent)
+    if mantissa == RUNGS[0]:
+        mantissa, exponent = 1.0, exponent - 1
+    return math.ldexp(max(rung for rung in RUNGS if rung < mantissa), exponent)
 
 
 def _coarser(spacing: float) -> float:
     mantissa, exponent = math.frexp(spacing)
-    return math.ldexp(2 / 3 if mantissa < 2 / 3 else 1.0, exponent)
+    return math.ldexp(min(rung for rung in RUNGS if rung > mantissa), exponent)

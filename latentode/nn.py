@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,13 +13,33 @@ from torch.nn import functional as F
 __all__ = ["ACTIVATIONS", "MLP"]
 
 
+class _Tanh(torch.autograd.Function):
+    """tanh x = 2 sigmoid(2x) - 1 in place: torch's tanh costs five times its sigmoid on a CPU."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        return torch.mul(x, 2).sigmoid_().mul_(2).sub_(1)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:  # noqa: ARG004 - torch's signature
+        ctx.save_for_backward(output)
+        ctx.save_for_forward(output)
+
+    @staticmethod
+    def backward(ctx: Any, cotangent: Tensor) -> Tensor:
+        (y,) = ctx.saved_tensors
+        return torch.ops.aten.tanh_backward(cotangent, y)
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor) -> Tensor:
+        (y,) = ctx.saved_tensors
+        return tangent * (1 - y * y)
+
+
 def _tanh(x: Tensor) -> Tensor:
-    """Tanh x = 2 sigmoid(2x) - 1: torch's tanh costs ten times its sigmoid on a CPU."""
-    if x.is_cuda:
-        return torch.tanh(x)
-    if torch.is_grad_enabled():
-        return 2 * torch.sigmoid(2 * x) - 1
-    return torch.mul(x, 2).sigmoid_().mul_(2).sub_(1)
+    return torch.tanh(x) if x.is_cuda else _Tanh.apply(x)
 
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {

@@ -9,6 +9,8 @@ from typing import Any
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from latentode.cuts import TASKS
+from latentode.likelihoods import SCALES
+from latentode.noise import LAWS
 
 __all__ = ["CONSTRAINTS", "check_no_flags"]
 
@@ -21,7 +23,8 @@ _WEIGHT = Interval(Real, 0, None, closed="left")
 CONSTRAINTS: dict[str, list[Any]] = {
     "task": [StrOptions(set(TASKS))],
     "origin": [StrOptions({"first", "last"})],
-    "likelihood": [StrOptions({"gaussian"})],
+    "likelihood": [StrOptions(set(LAWS)), "array-like"],
+    "noise_scale": [StrOptions(set(SCALES))],
     "latent_dim": [_COUNT, None],
     "encoder_units": [_COUNT, None],
     "rtol": [_POSITIVE, None],
@@ -33,6 +36,8 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "learning_rate": [_POSITIVE, None],
     "kl_weight": [_WEIGHT],
     "context_weight": [Interval(Real, 0, 1, closed="both"), None],
+    "residual_share": [Interval(Real, 0, 1, closed="both")],
+    "continuity_weight": [_WEIGHT, None],
     "validation_fraction": [Interval(Real, 0, 1, closed="left")],
     "patience": [_COUNT],
     "n_samples": [_COUNT],

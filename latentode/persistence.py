@@ -16,7 +16,8 @@ from latentode.archive import MALFORMED, read_archive, write_archive
 from latentode.build import Architecture, build_model
 from latentode.calibration import GRID, Calibration, Curves
 from latentode.fitting import Fitted
-from latentode.frames import Instants, Roles, Scaling
+from latentode.frames import CategoryColumn, Instants, NumberColumn, Roles, Scaling, Statics
+from latentode.signal import ChannelSignal
 from latentode.solve import Solver
 from latentode.training import Record
 from latentode.verdict import Verdict
@@ -34,16 +35,21 @@ def save_fitted(path: str | os.PathLike[str], parameters: Mapping[str, Any], fit
     """Writes an estimator's parameters and what its fit learned.
 
     Raises:
-        TypeError: where a parameter or column name is neither text, number nor None.
+        TypeError: where a parameter or column name is neither text, number nor None, nor a tuple of these.
         OSError: where the file can't be written.
     """
-    for name in (fitted.roles.id_name, fitted.roles.time_name, *fitted.roles.value_cols):
-        if not (name is None or isinstance(name, (str, int, float))):
-            raise TypeError(f"column {name!r} can't be written to a file; name columns by text or numbers")
+    roles = fitted.roles
+    for name in (roles.id_name, roles.time_name, *roles.value_cols, *roles.static_cols):
+        parts = name if isinstance(name, tuple) else (name,)
+        if not all(part is None or isinstance(part, (str, int, float, np.number)) for part in parts):
+            raise TypeError(
+                f"column {name!r} can't be written to a file; name columns by text, numbers or tuples of these"
+            )
     description = {
         "written_by": __version__,
         "parameters": _plain(parameters),
-        "roles": _plain(asdict(fitted.roles)),
+        "roles": _plain(asdict(roles)),
+        "statics": [_plain(asdict(column)) for column in fitted.statics.columns],
         "clock": {"kind": fitted.clock.kind, "aware": fitted.clock.aware},
         "architecture": _plain(asdict(fitted.architecture)),
         "solver": asdict(fitted.model.solver),
@@ -52,6 +58,7 @@ def save_fitted(path: str | os.PathLike[str], parameters: Mapping[str, Any], fit
         "span": fitted.span,
         "tolerance": fitted.tolerance,
         "history": [asdict(record) for record in fitted.history],
+        "signal": [asdict(one) for one in fitted.signal],
     }
     tensors = {f"module.{name}": tensor for name, tensor in fitted.model.state_dict().items()}
     tensors["scaling.center"] = torch.from_numpy(fitted.scaling.center)
@@ -76,7 +83,7 @@ def load_fitted(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Fitted]:
     """
     description, tensors = read_model_file(path)
     try:
-        return dict(description["parameters"]), _restore(description, tensors)
+        return _named(description["parameters"]), _restore(description, tensors)
     except MALFORMED as failure:
         raise ValueError(
             f"{path} was written by latentode {description.get('written_by', 'of unknown version')!s:.40}, and "
@@ -99,21 +106,53 @@ def _restore(description: dict[str, Any], tensors: dict[str, Tensor]) -> Fitted:
     center, spread = (tensors[f"scaling.{name}"].numpy() for name in ("center", "spread"))
     if not center.shape == spread.shape == (architecture.n_channels,):
         raise ValueError("its scaling has another number of channels")
+    roles = Roles(**_tuples(_named(description["roles"])))
     # The first files hold none of what a solver is judged on: it is then judged on the prior's middle.
     probe = tensors.get("probe", torch.zeros(1, architecture.latent_dim, dtype=dtype))
     return Fitted(
         model=model.eval(),
         scaling=Scaling(center, spread, float(description["time_unit"])),
+        statics=_statics(description.get("statics", []), roles, architecture),
         architecture=architecture,
-        roles=Roles(**_tuples(description["roles"])),
+        roles=roles,
         clock=Instants.none(**description["clock"]),
         history=[Record(**record) for record in description["history"]],
         probe=_probe(probe, architecture),
         span=float(description.get("span", 1.0)),
         tolerance=description.get("tolerance"),
         calibration=_calibration(tensors, architecture),
+        signal=_signal(description.get("signal", []), architecture),
         verdict=_verdict(description, tensors, architecture),
     )
+
+
+def _statics(settings: list[dict[str, Any]], roles: Roles, architecture: Architecture) -> Statics:
+    """Static columns; the first files have none."""
+    columns = []
+    for setting in settings:
+        kind: Any = CategoryColumn if "categories" in setting else NumberColumn
+        column = kind(**_tuples(setting))
+        if kind is CategoryColumn:
+            named = all(isinstance(name, str) for name in column.categories)
+            sound = named and len(column.shares) == len(column.categories) == len(set(column.categories))
+            numbers = column.shares
+        else:
+            sound, numbers = column.spread >= 0, (column.center, column.spread)
+        finite = np.isfinite(np.array(numbers, dtype=np.float64)).all()
+        if not (sound and finite and isinstance(column.flagged, bool)):
+            raise ValueError(f"its static column {column.name!r} makes no sense")
+        columns.append(column)
+    found = Statics(tuple(columns))
+    names = tuple(column.name for column in columns)
+    if names != roles.static_cols or found.n_features != architecture.n_statics:
+        raise ValueError("its static columns don't fit its networks")
+    return found
+
+
+def _signal(found: list[dict[str, Any]], architecture: Architecture) -> tuple[ChannelSignal, ...]:
+    if found and len(found) != architecture.n_channels:
+        raise ValueError("its signal has another number of channels")
+    return tuple(ChannelSignal(**one) for one in found)
 
 
 def _probe(states: Tensor, architecture: Architecture) -> Tensor:
@@ -174,11 +213,37 @@ def _tuples(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
 
 
+def _named(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings whose columns have their names again: where JSON has a list for a name it was a tuple."""
+    settings = dict(settings)
+    for one in settings.keys() & {"id_col", "time_col", "id_name", "time_name"}:
+        if isinstance(settings[one], list):
+            settings[one] = tuple(settings[one])
+    for several in settings.keys() & {"value_cols", "static_cols"}:
+        if isinstance(settings[several], list):
+            settings[several] = [
+                tuple(name) if isinstance(name, list) else name for name in settings[several]
+            ]
+    return settings
+
+
 def write_model_file(
     path: str | os.PathLike[str], description: Mapping[str, Any], tensors: Mapping[str, Tensor]
 ) -> None:
-    """Writes the file whole or not at all, see `write_archive`."""
-    write_archive(path, _KIND, FORMAT_VERSION, description, tensors)
+    """Writes the file whole or not at all, see `write_archive`.
+
+    Raises:
+        OSError: where it can't be written; an older file of that name is left as it was.
+    """
+    try:
+        write_archive(path, _KIND, FORMAT_VERSION, description, tensors)
+    except OSError as failure:
+        if failure.errno is None:
+            raise
+        kept = "; the file that was there is whole" if os.path.exists(path) else ""
+        raise OSError(
+            failure.errno, f"the model could not be saved ({failure.strerror}){kept}", os.fspath(path)
+        ) from failure
 
 
 def read_model_file(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor]]:

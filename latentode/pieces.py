@@ -37,7 +37,7 @@ class Queries:
 
 
 def pieces_of(contexts: SeriesCollection, queries: Queries, most: int | None = None) -> Tensor:
-    """Ranges of context rows and of queries that are answered together: (P, 4), lasts excluded.
+    """Ranges of context rows and of queries that are answered together, lasts excluded, and whose: (P, 5).
 
     A series of up to MAX_ROWS observations is one context, its queries cut where there are more than
     `most` (None: MAX_QUERIES). A longer one is read through windows of MAX_ROWS rows that overlap by half;
@@ -45,21 +45,22 @@ def pieces_of(contexts: SeriesCollection, queries: Queries, most: int | None = N
     either side; forecasts are made from the last half window.
     """
     most = MAX_QUERIES if most is None else most
-    ranges = torch.stack(
-        [contexts.starts[:-1], contexts.starts[1:], queries.starts[:-1], queries.starts[1:]], 1
-    )
+    starts = contexts.starts, queries.starts
+    ranges = torch.stack([edge for at in starts for edge in (at[:-1], at[1:])], 1)
+    numbers = torch.arange(len(contexts)).unsqueeze(1)
     asked = ranges[:, 3] > ranges[:, 2]
     long = contexts.lengths > MAX_ROWS
     many = ranges[:, 3] - ranges[:, 2] > most
-    pieces = [ranges[asked & ~long & ~many]]
+    short = asked & ~long & ~many
+    pieces = [torch.cat([ranges[short], numbers[short]], 1)]
     for series in torch.nonzero(asked & (long | many)).flatten().tolist():
         start, stop, first, last = ranges[series].tolist()
         windows = [(start, stop, first, last)]
         if long[series]:
             windows = _windows(contexts.times[start:stop], queries.times[first:last], start, first)
         for row, end, one, other in windows:
-            cuts = [(row, end, cut, min(cut + most, other)) for cut in range(one, other, most)]
-            pieces.append(torch.tensor(cuts, dtype=torch.int64).view(-1, 4))
+            cuts = [(row, end, cut, min(cut + most, other), series) for cut in range(one, other, most)]
+            pieces.append(torch.tensor(cuts, dtype=torch.int64).view(-1, 5))
     return torch.cat(pieces)
 
 

@@ -128,7 +128,7 @@ def report_solver(
     states = found.at(times.expand(len(z0), -1))[0].transpose(0, 1).double()
     error = (states - true).square().mean((1, 2)).sqrt().max() / true.square().mean().sqrt()
     decoded = (likelihood.mean(states) - likelihood.mean(true)).square().mean((0, 1)).sqrt()
-    share = (decoded / likelihood.noise_variance.sqrt()).max()
+    share = (decoded / likelihood.scale()).max()
     return SolverReport(
         method=solver.method,
         engine="fused" if fused else "torchdiffeq",

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from latentode.cuts import split_contexts
-from latentode.frames import Roles, Scaling, SeriesTable
+from latentode.frames import Roles, Scaling, SeriesTable, Statics
 from latentode.holdout import withhold_rows, withhold_series
 from latentode.pieces import MAX_ROWS
 from latentode.series import SeriesBatch, SeriesCollection
@@ -33,17 +33,23 @@ def split_data(
     validation_fraction: float,
     dtype: torch.dtype,
     scaling: Scaling | None = None,
-) -> tuple[SeriesCollection, list[tuple[SeriesBatch, SeriesBatch]], Scaling, Tensor]:
-    """Training series, validation pairs of context and target, the scaling learned from the former, and
-    which series are withheld whole, (n_series,) bool.
+    statics: Statics | None = None,
+) -> tuple[SeriesCollection, list[tuple[SeriesBatch, SeriesBatch]], Scaling, Statics, Tensor]:
+    """Training series, validation pairs of context and target, the scaling and what static columns mean as
+    learned from the former, and which series are withheld whole, (n_series,) bool.
 
     Args:
-        scaling: what one unit is, where that is settled already.
+        scaling, statics: where these are settled already.
     """
     raw = table.collection()
     held_series = withhold_series(raw, validation_fraction, generator)
     by_series = bool(held_series.any()) or not validation_fraction
     held = held_series[raw.series_of_rows] if by_series else withhold_rows(raw, task)
+
+    if statics is None:
+        statics = Statics.learn(table.statics, (~held_series & (raw.lengths > 0)).numpy())
+        _warn_of_idle(statics)
+    raw = replace(raw, statics=table.features(statics))
 
     # Long series are cut only now: all parts of a series train, or all validate.
     parts = raw.cut(MAX_ROWS)
@@ -63,7 +69,7 @@ def split_data(
         visible = ~held[everything.rows(indices)[0]]
         contexts = split_contexts(batch, task) if held_series.any() else [visible]
         pairs += [(batch.restrict(keep).compact(), batch.restrict(~keep)) for keep in contexts]
-    return data, pairs, scaling, held_series
+    return data, pairs, scaling, statics, held_series
 
 
 def _without_outliers(scaled: SeriesCollection, roles: Roles) -> SeriesCollection:
@@ -81,6 +87,15 @@ def _without_outliers(scaled: SeriesCollection, roles: Roles) -> SeriesCollectio
         stacklevel=7,  # past `fit_model`, `fit` and a wrapper around each, to the user's own line
     )
     return replace(scaled, values=scaled.values * usual, mask=scaled.mask & usual)
+
+
+def _warn_of_idle(statics: Statics) -> None:
+    if statics.idle:
+        listed = ", ".join(map(repr, statics.idle))
+        warnings.warn(
+            f"static columns that are the same in all training series tell nothing and are ignored: {listed}",
+            stacklevel=7,  # as above
+        )
 
 
 def _nonzero(chosen: torch.Tensor) -> torch.Tensor:

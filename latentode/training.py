@@ -153,12 +153,15 @@ def _step(
         target,
         n_samples=options.n_samples,
         generator=generator,
-        residual_share=_ramp(progressed, RESIDUAL_START, RESIDUAL_END),
+        residual_share=options.residual_share * _ramp(progressed, RESIDUAL_START, RESIDUAL_END),
         context_weight=options.context_weight,
+        restarts=options.continuity_weight > 0,
     )
     # Divided by what a usual batch observes, not by what this one does, every series weighs the same
     # whatever the lengths of its companions.
     loss = (kl_weight * bound.kl - bound.objective).sum() / usual
+    if bound.restart is not None:
+        loss = loss - options.continuity_weight * bound.restart.sum() / usual
     state.optimiser.zero_grad()
     with naming_stiffness(state.model.solver):  # the adjoint solves as well
         loss.backward()
@@ -184,7 +187,7 @@ def _recover(state: TrainingState, fault: Exception, target: SeriesBatch, option
 
 
 def _record(state: TrainingState, options: TrainingOptions, score: float, error: float) -> None:
-    share = _ramp(_progressed(state, options), RESIDUAL_START, RESIDUAL_END)
+    share = options.residual_share * _ramp(_progressed(state, options), RESIDUAL_START, RESIDUAL_END)
     state.history.append(
         Record(
             iteration=state.iteration,
@@ -254,7 +257,7 @@ def _adapt_spacing(
 
 def _optimiser(model: LatentODEModel, options: TrainingOptions) -> torch.optim.AdamW:
     """AdamW with the scales (noise, residual) apart: a higher rate, no decay, clipped on their own."""
-    scales = [model.likelihood.raw_noise]
+    scales: list[nn.Parameter] = model.likelihood.scale_parameters
     if model.residual is not None:
         scales += list(model.residual.parameters())
     apart = {id(parameter) for parameter in scales}

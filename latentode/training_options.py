@@ -8,6 +8,8 @@ from latentode.cuts import TASKS
 
 __all__ = ["TrainingOptions"]
 
+MAY_BE_ZERO = ("weight_decay", "kl_weight", "context_weight", "residual_share", "continuity_weight")
+
 
 @dataclass(frozen=True)
 class TrainingOptions:
@@ -22,6 +24,9 @@ class TrainingOptions:
         max_norm: clipping of the gradient's norm, of network and scales apart.
         kl_weight: weight of the KL term, reached linearly over the first fifth of the training.
         context_weight: share of the context's own likelihood in the objective, see `elbo`.
+        residual_share: share of the residual process in what the trajectory learns from, see `elbo`, reached
+            between 30 and 60 % of the training.
+        continuity_weight: weight of `restart_density`, for models whose z0 stands at the first observation.
         n_samples: samples of z0 a series and step.
         task: which contexts are drawn: "both", "interpolate" or "extrapolate".
         n_checks: how often the validation score and the solver's error are looked at.
@@ -42,8 +47,10 @@ class TrainingOptions:
     scale_rate: float = 3.0
     weight_decay: float = 0.01
     max_norm: float = 1.0
-    kl_weight: float = 0.3
+    kl_weight: float = 0.1
     context_weight: float = 1.0
+    residual_share: float = 1.0
+    continuity_weight: float = 0.0
     n_samples: int = 1
     task: str = "both"
     n_checks: int = 40
@@ -56,7 +63,7 @@ class TrainingOptions:
         for name, value in asdict(self).items():
             if name in ("task", "fixed_spacing", "warm"):
                 continue
-            if not value > 0 and not (name in ("weight_decay", "kl_weight", "context_weight") and value == 0):
+            if not value > 0 and not (name in MAY_BE_ZERO and value == 0):
                 raise ValueError(f"{name} must be positive; got {value}")
         if self.task not in TASKS:
             raise ValueError(f"task must be one of {', '.join(TASKS)}; got {self.task!r}")

@@ -21,7 +21,7 @@ from latentode.evaluation import (
     unpack_evaluation,
     unpack_table,
 )
-from latentode.frames import Scaling, SeriesTable
+from latentode.frames import Scaling, SeriesTable, Statics
 from latentode.holdout import withhold_rows
 from latentode.inference import encode, hidden_scores
 from latentode.model import LatentODEModel
@@ -108,6 +108,7 @@ def judge(
     held: Tensor,
     *,
     scaling: Scaling,
+    statics: Statics,
     task: str,
     by_rows: bool,
     calibrate: bool,
@@ -125,7 +126,7 @@ def judge(
     Returns:
         None in place of a calibration where too few series are withheld; a verdict whose seconds are NaN.
     """
-    raw = table.collection()
+    raw = table.collection(statics)
     n_series = int(((raw.lengths > 0) & ~held).sum())
     rows = withhold_rows(raw, task) if by_rows else torch.zeros(len(raw.times), dtype=torch.bool)
     if not by_rows:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import resource
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
@@ -48,3 +53,16 @@ def frame() -> pd.DataFrame:
 def fitted() -> LatentODE:
     """A model fitted for a moment; tests must not change it."""
     return LatentODE("patient", "hours", max_iter=40, random_state=0).fit(make_frame())
+
+
+@contextmanager
+def no_room_beyond(n_bytes: int) -> Iterator[None]:
+    """The kernel refuses every byte of a file beyond so many, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, hard))
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)

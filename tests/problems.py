@@ -92,7 +92,7 @@ class ScalarDecay:
         if self.scale:
             residual = GaussMarkov(1, "ou", scale=self.scale, length=self.length)
         field = LinearField(torch.tensor([[-self.rate]]))
-        # At this spacing rk4 and the cubic interpolant err by less than 1e-9, far below Monte Carlo.
+        # At this spacing rk4 and the interpolant err by less than 1e-9, far below Monte Carlo.
         solver = Solver(spacing=1 / 128)
         return LatentODEModel(
             _ExactEncoder(self), field, likelihood, residual=residual, solver=solver

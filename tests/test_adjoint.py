@@ -65,10 +65,15 @@ def closed_form(elapsed=0.0):
     return y[:, :3], [torch.from_numpy(each) for each in (state, of_matrix[:3, :3], of_matrix[:3, 3])]
 
 
+def end_of(trajectory, horizon):
+    """The states at the knot there; a solve takes two steps at least."""
+    return trajectory.states[round(horizon / trajectory.spacing)]
+
+
 def gradients(field, solver, horizon=HORIZON, z0=None):
     """The loss and its gradients with respect to z0, then the field's parameters."""
     z0 = torch.tensor(start() if z0 is None else z0, requires_grad=True)
-    value = loss(solve(field, z0, 0.0, horizon, solver).states[-1])
+    value = loss(end_of(solve(field, z0, 0.0, horizon, solver), horizon))
     return value, torch.autograd.grad(value, [z0, *field.parameters()])
 
 
@@ -91,7 +96,7 @@ def finite_differences(field, solver, step=1e-5):
                 values = []
                 for sign in (1, -1):
                     flat[place] = kept + sign * step
-                    values.append(loss(solve(field, z0, 0.0, HORIZON, solver).states[-1]))
+                    values.append(loss(end_of(solve(field, z0, 0.0, HORIZON, solver), HORIZON)))
                 flat[place] = kept
                 gradient.view(-1)[place] = (values[0] - values[1]) / (2 * step)
     return found

@@ -10,7 +10,7 @@ import scipy.sparse
 import torch
 from sklearn.exceptions import NotFittedError
 
-from latentode import LatentODE
+from latentode import LatentODE, fitting
 from tests.conftest import make_frame
 
 FRAME = make_frame()
@@ -81,13 +81,6 @@ FRAMES = {
 }
 
 
-@pytest.mark.parametrize("name", FRAMES)
-def test_malformed_frames(name):
-    frame, error, message = FRAMES[name]
-    with pytest.raises(error, match=message):
-        LatentODE("patient", "hours", max_iter=1).fit(frame)
-
-
 HOURLY = FRAME.assign(hours=FRAME.hours.round()).drop_duplicates(["patient", "hours"])
 WARD = pd.Series(pd.factorize(HOURLY.patient)[0], index=HOURLY.index)
 
@@ -127,13 +120,6 @@ FORGOTTEN = {
 }
 
 
-@pytest.mark.parametrize("name", FORGOTTEN)
-def test_forgotten_roles_are_guessed(name):
-    frame, roles, error, message = FORGOTTEN[name]
-    with pytest.raises(error, match=message):
-        LatentODE(**roles, max_iter=1).fit(frame)
-
-
 ARRAYS = {
     "no columns": (np.empty((5, 0)), ValueError, r"0 feature\(s\) \(shape=\(5, 0\)\) while a minimum of 1"),
     "no rows": (np.empty((0, 2)), ValueError, "the frame is empty"),
@@ -155,13 +141,6 @@ ARRAYS = {
 }
 
 
-@pytest.mark.parametrize("name", ARRAYS)
-def test_arrays_that_are_no_table_of_numbers(name):
-    data, error, message = ARRAYS[name]
-    with pytest.raises(error, match=message):
-        LatentODE(max_iter=1).fit(data)
-
-
 def test_little_data_is_fitted_with_a_warning():
     quick = LatentODE("patient", "hours", max_iter=1, residual="ou", random_state=0)
     few = make_frame(4)
@@ -173,7 +152,7 @@ def test_little_data_is_fitted_with_a_warning():
     assert np.isfinite(quick.predict(few).hr).all()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        quick.fit(make_frame(5))
+        quick.fit(make_frame(5).drop(columns="flat"))
         long = pd.DataFrame({"x": np.sin(np.arange(100.0))})
         LatentODE(max_iter=1, residual="ou").fit(long)
 
@@ -231,13 +210,6 @@ LAYOUTS = {
 }
 
 
-@pytest.mark.parametrize("name", LAYOUTS)
-def test_roles_that_do_not_fit(name):
-    frame, roles, error, message = LAYOUTS[name]
-    with pytest.raises(error, match=message):
-        LatentODE(**roles, max_iter=1).fit(frame)
-
-
 COUNT = r"must be an int in the range \[1, inf\)"
 PARAMETERS = [
     ({"latent_dim": 0}, ValueError, f"'latent_dim' parameter of LatentODE {COUNT} or None. Got 0"),
@@ -277,6 +249,10 @@ PARAMETERS = [
     ({"task": None}, TypeError, "'task' .* must be a str among .* Got None"),
     ({"origin": "middle"}, ValueError, "'origin' .* must be a str among .* Got 'middle'"),
     ({"likelihood": "cauchy"}, ValueError, "'likelihood' .* must be a str among .*'gaussian'.* Got 'cauchy'"),
+    ({"likelihood": ["laplace"]}, ValueError, "likelihood names 1 laws for 3 channels; give one for all"),
+    ({"likelihood": ["laplace", "laplace", "poisson"]}, ValueError, "one of 'gaussian', .*; got 'poisson'"),
+    ({"likelihood": None}, TypeError, "'likelihood' .* must be a str among .* Got None"),
+    ({"noise_scale": "fixed"}, ValueError, "'noise_scale' .* must be a str among .* Got 'fixed'"),
     ({"residual": "rbf"}, ValueError, "residual must be one of .*; got 'rbf'"),
     ({"residual": ["ou", "ou"]}, ValueError, "residual names 2 kernels for 3 channels"),
     ({"method": "rk5"}, ValueError, "unknown solver method 'rk5'; choose one of euler"),
@@ -296,12 +272,6 @@ PARAMETERS = [
     ({"id_col": ["patient"]}, TypeError, r"id_col must be the name of one column; got \['patient'\]"),
     ({"time_col": {"hours"}}, TypeError, r"time_col must be the name of one column; got \{'hours'\}"),
 ]
-
-
-@pytest.mark.parametrize(("settings", "error", "message"), PARAMETERS, ids=lambda value: str(value)[:40])
-def test_parameters_out_of_range(settings, error, message):
-    with pytest.raises(error, match=message):
-        LatentODE(**({"id_col": "patient", "time_col": "hours"} | settings)).fit(FRAME)
 
 
 QUESTIONS = {
@@ -396,11 +366,58 @@ QUESTIONS = {
 }
 
 
-@pytest.mark.parametrize("name", QUESTIONS)
-def test_questions_that_cannot_be_answered(name, fitted):
-    ask, error, message = QUESTIONS[name]
+ROLES = {"id_col": "patient", "time_col": "hours"}
+
+
+def fit(data, **settings):
+    return lambda _: LatentODE(**settings).fit(data)
+
+
+# Each case: what is asked of a fitted model (or of a new one), the type of the error, and its message.
+CATALOGUE = {
+    **{f"frame: {name}": (fit(data, **ROLES), *error) for name, (data, *error) in FRAMES.items()},
+    **{
+        f"forgotten: {name}": (fit(data, **roles), *error)
+        for name, (data, roles, *error) in FORGOTTEN.items()
+    },
+    **{f"array: {name}": (fit(data), *error) for name, (data, *error) in ARRAYS.items()},
+    **{f"roles: {name}": (fit(data, **roles), *error) for name, (data, roles, *error) in LAYOUTS.items()},
+    **{f"parameter: {chosen}": (fit(FRAME, **ROLES | chosen), *error) for chosen, *error in PARAMETERS},
+    **{f"question: {name}": case for name, case in QUESTIONS.items()},
+}
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_bad_input_is_named_before_any_training(name, fitted, monkeypatch):
+    monkeypatch.setattr(fitting, "train", lambda *_, **__: pytest.fail("training has begun"))
+    ask, error, message = CATALOGUE[name]
     with pytest.raises(error, match=message):
         ask(fitted)
+
+
+def test_columns_that_are_called_as_bands_are_named():
+    clashing = FRAME.rename(columns={"temp": "hr-lo-90"})
+    model = LatentODE("patient", "hours", max_iter=1, residual="ou", random_state=0).fit(clashing)
+    with pytest.raises(ValueError, match="called 'hr-lo-90', as the band of column 'hr' is; rename it first"):
+        model.predict(clashing, level=90)
+    assert model.predict(clashing, level=[80, 80.0]).columns.tolist()[2:5] == ["hr", "hr-lo-90", "flat"]
+    # Names of two types that read alike have bands that would be one.
+    alike = FRAME.rename(columns={"hr": 1, "temp": "1"})
+    model = LatentODE("patient", "hours", max_iter=1, residual="ou", random_state=0).fit(alike)
+    with pytest.raises(ValueError, match="'1-lo-90', as the band of column '1' is"):
+        model.forecast(alike, 2.0, 2, level=90)
+
+
+def test_local_times_that_a_zone_had_twice_or_never_are_named():
+    local = pd.Timestamp("2024-03-30", tz="Europe/Berlin") + pd.to_timedelta(FRAME.hours, "h")
+    model = LatentODE("patient", "hours", max_iter=1, residual="ou", random_state=0).fit(changed(hours=local))
+    for time in ("2024-03-31 02:30", "2024-10-27 02:30"):
+        with pytest.raises(
+            ValueError, match=r"a local time that Europe/Berlin had twice or never, .* offset"
+        ):
+            model.predict(changed(hours=local), times=[time])
+    answer = model.predict(changed(hours=local), times=["2024-10-27 02:30+02:00"])
+    assert (answer.hours == pd.Timestamp("2024-10-27 00:30", tz="UTC")).all()
 
 
 def test_frames_of_another_layout_than_the_fit_are_named():

@@ -31,7 +31,8 @@ def nominal(level):
 def hidden(score, lead=1.0, between=False, channel=0):
     score = np.asarray(score, dtype=float)
     full = [np.broadcast_to(value, score.shape) for value in (lead, between, channel)]
-    return HiddenScores(score, *full, np.arange(len(score)))
+    rows = np.arange(len(score))
+    return HiddenScores(score, *full, rows, np.zeros(len(score)), np.zeros_like(rows))
 
 
 def ahead(calibration, level, lead=1.0):

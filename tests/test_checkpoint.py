@@ -1,14 +1,14 @@
 """A killed fit goes on from its checkpoint to the same bits; Ctrl-C ends one with a model."""
 
+import contextlib
 import errno
 import json
 import multiprocessing
 import os
-import resource
 import signal
+import subprocess
 import threading
 import time
-from contextlib import contextmanager
 
 import numpy as np
 import pandas as pd
@@ -19,6 +19,7 @@ from latentode import LatentODE, TrainingOptions, checkpoint, fitting, train, tr
 from latentode.archive import write_archive
 from latentode.checkpoint import Checkpoint
 from latentode.elbo import elbo
+from tests.conftest import no_room_beyond
 from tests.problems import noisy_waves, small_model
 from tests.test_faults import times_nan, validation
 from tests.unbroken import checkpoint_always, fit_and_answer, make_model, summary
@@ -42,7 +43,7 @@ class Killed(BaseException):
     pass
 
 
-@contextmanager
+@contextlib.contextmanager
 def killed_at_write(monkeypatch, number, *, amid=False):
     """Expects to be cut off after the checkpoint's write of that number, or in its middle."""
     calls = iter(range(1, 10_000))
@@ -115,9 +116,12 @@ def test_a_fit_killed_once_ends_at_the_same_bits(path, tmp_path):
     assert survive_kills(path, tmp_path / "answer", n_kills=1, seed=1) >= 1
 
 
+N_KILLS = 20
+
+
 @pytest.mark.slow
 def test_a_fit_killed_twenty_times_ends_at_the_same_bits(path, tmp_path):
-    assert survive_kills(path, tmp_path / "answer", n_kills=20, seed=0) >= 10
+    assert survive_kills(path, tmp_path / "answer", n_kills=N_KILLS, seed=0) >= N_KILLS / 2
 
 
 CUTS = [(1, False), (2, True), (17, True), (39, False), (40, False)]
@@ -230,7 +234,7 @@ def left(frame, path, monkeypatch):
         ({"max_iter": 11}, "max_iter was 10 and is 11"),
         (
             {"kl_weight": 0.2, "task": "extrapolate"},
-            "kl_weight was 0.3 and is 0.2; task was 'both' and is 'extrapolate'",
+            "kl_weight was 0.1 and is 0.2; task was 'both' and is 'extrapolate'",
         ),
         ({"random_state": 1}, "random_state was 0 and is 1"),
         ({"value_cols": ["hr"]}, r"value_cols was \['hr', 'temp', 'flat'\] and is \['hr'\]"),
@@ -289,22 +293,49 @@ def test_a_place_that_can_not_be_written_is_refused_before_training(frame, path,
 @pytest.mark.usefixtures("always")
 def test_a_full_disk_stops_the_fit_and_leaves_the_last_checkpoint(frame, left):
     before = left.read_bytes()
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    try:
-        # The kernel refuses every byte of a file beyond this one.
-        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
-        with pytest.raises(
-            OSError, match=r"checkpoint could not be written.*the one before is whole"
-        ) as failure:
-            make_model(left, 10).fit(frame)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        signal.signal(signal.SIGXFSZ, handler)
+    said = r"checkpoint could not be written.*the one before is whole"
+    with no_room_beyond(20_000), pytest.raises(OSError, match=said) as failure:
+        make_model(left, 10).fit(frame)
     assert failure.value.errno == errno.EFBIG
     assert left.read_bytes() == before
     assert [file.name for file in left.parent.iterdir()] == [left.name]
     assert summary(make_model(left, 10).fit(frame)) == summary(make_model(None, 10).fit(frame))
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A small disk of its own, where the system lets us mount one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("no disk can be mounted here")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+@pytest.mark.usefixtures("always")
+def test_a_disk_without_room_or_made_read_only_leaves_the_last_checkpoint(frame, disk, monkeypatch):
+    path = disk / "fit.checkpoint"
+    with killed_at_write(monkeypatch, 3):
+        make_model(path, 10).fit(frame)
+    before = path.read_bytes()
+    filler = disk / "filler"
+    with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+        while True:  # until there is no room
+            file.write(bytes(4096))
+    with pytest.raises(
+        OSError, match=r"could not be written \(No space left on device\); the one before is whole"
+    ):
+        make_model(path, 10).fit(frame)
+    filler.unlink()
+    subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+    with pytest.raises(PermissionError, match=r"fit\.checkpoint: the folder .* can't be written to"):
+        make_model(path, 10).fit(frame)
+    assert path.read_bytes() == before
+    subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
+    assert [file.name for file in disk.iterdir()] == [path.name]
+    assert summary(make_model(path, 10).fit(frame)) == summary(make_model(None, 10).fit(frame))
 
 
 def test_a_path_is_a_parameter_like_others(frame, path, tmp_path):
@@ -404,7 +435,7 @@ def test_ctrl_c_ends_a_fit_with_a_model(path, tmp_path):
         time.sleep(0.05)
         assert process.is_alive()
     os.kill(process.pid, signal.SIGINT)
-    process.join(100)
+    process.join(300)
     assert process.exitcode == 0
     answer = json.loads((tmp_path / "answer").read_text())
     assert answer["finite"]

@@ -5,6 +5,7 @@ import random
 import subprocess
 import sys
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import matplotlib as mpl
@@ -148,3 +149,31 @@ def test_other_random_numbers_drawn_in_between_do_not_matter(fitted):
     one = fitted.sample(frame, [1.0], n_samples=2)
     torch.rand(7), np.random.random(3), random.random()  # noqa: NPY002
     pd.testing.assert_frame_equal(fitted.sample(frame, [1.0], n_samples=2), one)
+
+
+@pytest.mark.parametrize("off", [torch.no_grad, torch.inference_mode])
+def test_a_fit_takes_gradients_whatever_its_caller_has_turned_off(off):
+    frame = make_frame()
+    expected = LatentODE("patient", "hours", max_iter=3, random_state=0).fit(frame)
+    with off():
+        model = LatentODE("patient", "hours", max_iter=3, random_state=0).fit(frame)
+        assert not torch.is_grad_enabled()
+    pd.testing.assert_frame_equal(model.predict(frame), expected.predict(frame), check_exact=True)
+    model.set_params(warm_start=True).fit(frame)
+
+
+def test_threads_may_fit_and_ask_at_once(fitted):
+    frame = make_frame()
+
+    def fit(_):
+        return (
+            LatentODE("patient", "hours", max_iter=3, residual="ou", random_state=0).fit(frame).predict(frame)
+        )
+
+    expected = fitted.predict(frame, level=90)
+    with ThreadPoolExecutor(4) as threads:
+        for found in threads.map(lambda _: fitted.predict(frame, level=90), range(8)):
+            pd.testing.assert_frame_equal(found, expected, check_exact=True)
+        first, *others = threads.map(fit, range(4))
+    for found in others:
+        pd.testing.assert_frame_equal(found, first, check_exact=True)

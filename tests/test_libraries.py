@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.model_selection import GroupKFold, cross_val_score
+from sklearn.utils import _safe_indexing
 
 from latentode import LatentODE, plotting
 from latentode.frames import to_pandas
@@ -117,6 +118,10 @@ def test_integers_with_nulls_and_dates_are_read(convert):
 @pytest.mark.filterwarnings("ignore:.*too little to learn:UserWarning")
 def test_they_are_cross_validated_over_series(convert):
     given = convert(FRAME)
+    try:
+        _safe_indexing(given, [0])
+    except TypeError:
+        pytest.skip("this release of scikit-learn takes no rows of such frames")
     model = tiny("patient", "hours")
     settings = {"cv": GroupKFold(2), "groups": FRAME.patient, "error_score": "raise"}
     np.testing.assert_array_equal(

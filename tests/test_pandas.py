@@ -209,6 +209,36 @@ def test_one_series_by_its_index(index):
     assert len(ahead) == 2
 
 
+@pytest.mark.filterwarnings("ignore:.*too little to learn:UserWarning")
+def test_periods_are_answered_in_periods():
+    months = pd.period_range("2020-01", periods=30, freq="M")
+    frame = pd.DataFrame({"x": np.sin(np.arange(30.0))}, index=months)
+    model = tiny().fit(frame)
+    asked = pd.period_range("2022-07", periods=3, freq="M")
+    for times in (asked, list(asked), asked.to_series()):
+        found = model.predict(frame, times=times)
+        assert found.index.equals(asked)
+    np.testing.assert_array_equal(model.predict(frame, times=asked.to_timestamp()).x, found.x)
+    # The last observation is of June: July and August begin 30 and 61 days after its first one.
+    ahead = model.forecast(frame, "31D", 1)
+    assert ahead.index.tolist() == [pd.Timestamp("2022-07-02")]  # no period begins there
+    ahead = model.forecast(frame, "30D", 1)
+    assert ahead.index.equals(asked[:1])
+    assert ahead.x.iloc[0] == found.x.iloc[0]
+
+
+@pytest.mark.filterwarnings("ignore:.*too little to learn:UserWarning")
+def test_masked_cells_of_an_array_are_not_observed():
+    data = FRAME[["hr", "temp"]].to_numpy()
+    spoilt = np.ma.masked_invalid(data).copy()
+    spoilt.data[7, 0], spoilt.mask[7, 0] = 1e9, True
+    plain = np.where(spoilt.mask, np.nan, data)
+    one, other = tiny().fit(spoilt), tiny().fit(plain)
+    np.testing.assert_array_equal(one.predict(spoilt), other.predict(plain))
+    np.testing.assert_array_equal(one.impute(spoilt), other.impute(plain))
+    assert np.isfinite(one.impute(spoilt)).all()
+
+
 # ---------------------------------------------------------------- refusals
 
 REFUSED = {
@@ -275,6 +305,15 @@ def test_a_frame_is_never_changed(layout):
     pd.testing.assert_index_equal(frame.index, before.index, exact=True)
     assert frame.columns is columns
     assert frame.attrs == attrs
+
+
+def test_a_frame_whose_labels_may_not_repeat_is_answered(model):
+    strict = FRAME.set_flags(allows_duplicate_labels=False)
+    for kind, found in answers(model, strict).items():
+        pd.testing.assert_frame_equal(found, answers(model, FRAME)[kind], check_flags=False)
+    found = model.evaluate(strict, n_bootstrap=0).table
+    pd.testing.assert_frame_equal(found, model.evaluate(FRAME, n_bootstrap=0).table)
+    assert not strict.flags.allows_duplicate_labels
 
 
 def test_an_array_is_never_changed():

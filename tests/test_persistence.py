@@ -13,6 +13,7 @@ import pytest
 
 from latentode import LatentODE, archive
 from latentode.persistence import FORMAT_VERSION, read_model_file
+from tests.conftest import no_room_beyond
 from tests.data import make_model
 
 DATA = Path(__file__).parent / "data"
@@ -130,9 +131,12 @@ def test_damaged_files_are_refused(tmp_path):
     check_damaged_files(tmp_path, 450, seed=0)
 
 
+N_DAMAGED = 10_000
+
+
 @pytest.mark.slow
 def test_ten_thousand_damaged_files_are_refused(tmp_path):
-    check_damaged_files(tmp_path, 10_000, seed=1)
+    check_damaged_files(tmp_path, N_DAMAGED, seed=1)
 
 
 # ---------------------------------------------------------------- files of bad will: their checksum is right
@@ -236,6 +240,7 @@ ILL_WILLED = {
         r"does not know: \['horizon'\]; install a newer",
     ),
     "parameters that are none": (describe(parameters=[1]), "can't make a model of it"),
+    "signal of other channels": (describe(signal=[{}]), "signal has another number of channels"),
     "a history of the future": (describe(history=[{"loss": 1}]), "can't make a model of it"),
     "half a calibration": (
         lambda m: m | {"tensors/calibration.ahead.leads.npy": npy(NUMBERS)},
@@ -330,6 +335,40 @@ def test_the_file_is_a_plain_archive_without_pickles(path):
     assert all(name == "model.json" or name.endswith(".npy") for name in names)
     description, _ = read_model_file(path)
     assert description["clock"] == {"kind": "number", "aware": False}
+
+
+def test_a_full_disk_leaves_the_old_file(fitted, path):
+    before = path.read_bytes()
+    for name, kept in ((path, "; the file that was there is whole"), (path.with_name("new"), "")):
+        said = rf"the model could not be saved \(File too large\){kept}: '.*{name.name}'"
+        with no_room_beyond(2000), pytest.raises(OSError, match=said):
+            fitted.save(name)
+    assert path.read_bytes() == before
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+    with pytest.raises(FileNotFoundError, match="nowhere is no folder; make it before saving m there"):
+        fitted.save(path.parent / "nowhere" / "m")
+
+
+def test_columns_named_by_tuples_keep_their_names(frame, tmp_path):
+    wide = frame.set_index(["patient", "hours"])
+    wide.columns = pd.MultiIndex.from_tuples([("vital", "hr"), ("vital", 7), ("none", None)])
+    model = LatentODE(max_iter=1, residual="ou", random_state=0).fit(wide)
+    model.save(tmp_path / "m")
+    loaded = LatentODE.load(tmp_path / "m")
+    pd.testing.assert_frame_equal(loaded.predict(wide), model.predict(wide))
+    flat = frame.rename(columns={"patient": ("id", 1), "hours": ("t", 2), "hr": ("hr", 3)})
+    roles = {"id_col": ("id", 1), "time_col": ("t", 2), "value_cols": [("hr", 3), "temp"]}
+    model = LatentODE(**roles, max_iter=1, residual="ou", random_state=0).fit(flat)
+    model.save(tmp_path / "m")
+    loaded = LatentODE.load(tmp_path / "m")
+    assert {name: loaded.get_params()[name] for name in roles} == roles
+    pd.testing.assert_frame_equal(loaded.forecast(flat, 2.0, 2), model.forecast(flat, 2.0, 2))
+    model = LatentODE("patient", "hours", max_iter=1, residual="ou", random_state=0)
+    odd = model.fit(frame.rename(columns={"hr": pd.Timestamp("2024")}))
+    with pytest.raises(
+        TypeError, match="can't be written to a file; name columns by text, numbers or tuples"
+    ):
+        odd.save(tmp_path / "m")
 
 
 def test_a_failed_save_leaves_the_old_file(fitted, path):

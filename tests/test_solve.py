@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from latentode import MLPField, Solver
-from latentode.solve import integrate, solve, step_doubling_error
+from latentode.solve import Trajectory, integrate, solve, step_doubling_error
 from tests.problems import LinearField
 
 SPIRAL = torch.tensor([[-0.2, -2.0], [2.0, -0.2]], dtype=torch.float64)
@@ -59,11 +59,64 @@ def test_knots_are_passed_through_exactly():
     torch.testing.assert_close(trajectory.at(knots)[0], trajectory.states.permute(1, 0, 2))
 
 
-def test_a_longer_horizon_moves_nothing():
+def polynomial(spacing, n_backward, n_forward, wanted):
+    """A trajectory of five states whose knots lie on a polynomial of fifth degree, and the polynomial."""
+    generator = torch.Generator().manual_seed(5)
+    coefficients = torch.randn(6, 10, 3, generator=generator, dtype=torch.float64)
+
+    def value(t):
+        return sum(c * t[:, None, None] ** i for i, c in enumerate(coefficients))
+
+    def slope(t):
+        return sum(i * c * t[:, None, None] ** (i - 1) for i, c in enumerate(coefficients) if i)
+
+    knots = spacing * torch.arange(-n_backward, n_forward + 1, dtype=torch.float64)
+    states = value(knots).requires_grad_(wanted)
+    return Trajectory(states, slope(knots), float(knots[0]), spacing), value
+
+
+@pytest.mark.parametrize("wanted", [True, False])  # many of a series' knots at once, or those that count
+@pytest.mark.parametrize(("n_backward", "n_forward"), [(0, 2), (0, 3), (2, 0), (4, 5), (2, 40)])
+def test_a_polynomial_of_fifth_degree_is_read_exactly(n_backward, n_forward, wanted):
+    trajectory, value = polynomial(0.05, n_backward, n_forward, wanted)
+    asked = times(n_series=5, low=-0.05 * n_backward, high=0.05 * n_forward)
+    found = trajectory.at(asked)  # two samples of five series
+    for series, t in enumerate(asked):
+        truth = value(t).view(20, 2, 5, 3)[:, :, series].transpose(0, 1)
+        torch.testing.assert_close(found[:, series], truth, rtol=1e-12, atol=1e-12)
+
+
+def test_both_ways_of_reading_have_the_same_gradient(monkeypatch):
+    found = []
+    for few in (32, 0):
+        monkeypatch.setattr("latentode.solve.trajectory._FEW_KNOTS", few)
+        trajectory, _ = polynomial(0.25, 3, 8, True)
+        asked = times(n_series=5, low=-0.75, high=2.0).requires_grad_()
+        read = trajectory.at(asked)
+        found.append((read, *torch.autograd.grad(read.square().sum(), [trajectory.states, asked])))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-11, atol=1e-11)
+
+
+def test_what_is_read_between_exact_knots_is_of_sixth_order():
+    spacings, errors = np.array([1 / 8, 1 / 16, 1 / 32]), []
+    for spacing in spacings:
+        n = round(1 / spacing)
+        knots = (spacing * torch.arange(n + 1, dtype=torch.float64)).expand(6, n + 1)
+        states = exact(start(), knots)[0].transpose(0, 1)
+        trajectory = Trajectory(states, states @ SPIRAL.T, 0.0, spacing)
+        asked = times(n_series=6, low=0.0, high=1.0)
+        errors.append((trajectory.at(asked) - exact(start(), asked)).abs().max().item())
+    slope = np.polyfit(np.log(spacings), np.log(errors), 1)[0]
+    assert abs(slope - 6) < 0.25  # the next order's share at these spacings
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (-0.05, 0.02), (-1.0, 0.0), (0.0, 0.05)])
+def test_a_longer_horizon_moves_nothing(low, high):
     field = MLPField(2, (8,)).double()
     solver = Solver(spacing=1 / 16)
-    short = solve(field, start(), 0.0, 1.0, solver).at(times(low=0.0, high=1.0))
-    long = solve(field, start(), -3.0, 9.0, solver).at(times(low=0.0, high=1.0))
+    short = solve(field, start(), low, high, solver).at(times(low=low, high=high))
+    long = solve(field, start(), -3.0, 9.0, solver).at(times(low=low, high=high))
     torch.testing.assert_close(short, long, rtol=1e-12, atol=1e-12)
 
 
@@ -138,7 +191,7 @@ def test_step_doubling_sees_what_is_read_between_the_knots():
     """A step of euler is exact where the slope is constant; an interpolant of too few knots is not."""
     exact_solver = Solver(method="dopri5", rtol=1e-11, atol=1e-11, spacing=1.0)
     estimate = step_doubling_error(LinearField(SPIRAL), start(), 0.0, 2.0, exact_solver)
-    assert estimate > 1e-3  # half a turn between knots: the Hermite cubic misses, though the knots are right
+    assert estimate > 1e-3  # half a turn between knots: the interpolant misses, though the knots are right
 
 
 def test_a_field_of_the_wrong_shape_is_named():

@@ -42,7 +42,7 @@ def test_the_error_is_that_of_the_closed_form(spacing, earliest, latest):
 
 @pytest.mark.parametrize(("method", "evaluations"), [("euler", 1), ("midpoint", 2), ("heun3", 3), ("rk4", 4)])
 @pytest.mark.parametrize(
-    ("earliest", "latest", "n_steps"), [(0.0, 1.0, 32), (-1.0, 0.0, 33), (-1.0, 1.0, 64)]
+    ("earliest", "latest", "n_steps"), [(0.0, 1.0, 32), (-1.0, 0.0, 32), (-1.0, 1.0, 64)]
 )
 def test_the_work_is_counted(method, evaluations, earliest, latest, n_steps):
     found = report(Solver(method=method, spacing=1 / 32), earliest=earliest, latest=latest)

@@ -28,7 +28,7 @@ class TorchodeModel(LatentODEModel):
 
     tolerance: float
 
-    def mean_path(self, z0: Tensor, times: Tensor) -> Tensor:
+    def latent_path(self, z0: Tensor, times: Tensor) -> Tensor:
         term = torchode.ODETerm(self.field)
         controller = torchode.PIDController(self.tolerance, self.tolerance, 0.2, 0.5, 0.0, term=term)
         solver = torchode.AutoDiffAdjoint(
@@ -40,7 +40,7 @@ class TorchodeModel(LatentODEModel):
             y0=states, t_start=torch.zeros_like(times[:, 0]), t_end=times[:, -1], t_eval=times
         )
         z = solver.solve(problem).ys
-        return self.likelihood.mean(z.view(*z0.shape[:2], *z.shape[1:]))
+        return z.view(*z0.shape[:2], *z.shape[1:])
 
 
 class TorchodeStep(Step):

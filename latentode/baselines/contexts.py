@@ -17,12 +17,14 @@ class Contexts:
     """C contexts of unequal lengths; context i owns rows starts[i] to starts[i + 1].
 
     Shapes:
-        times (R,), increasing within a context; values (R, D), NaN where not observed; starts (C + 1,).
+        times (R,), increasing within a context; values (R, D), NaN where not observed; starts (C + 1,);
+        statics (C, P), features of each context's series as a whole, 0 where not known, or None.
     """
 
     times: np.ndarray
     values: np.ndarray
     starts: np.ndarray
+    statics: np.ndarray | None = None
 
     @classmethod
     def of(cls, series: Sequence[tuple[Any, Any]]) -> Contexts:

@@ -43,7 +43,7 @@ class _Features:
     Shapes:
         base (M, D), to which the regression adds; own, others (M, D, F): what a channel tells about
         itself and about the others, NaN where it can't; moment (Q,); position (Q,), the lead time (or
-        distance) by which coefficients change.
+        distance) by which coefficients change; statics (M, P), features of the moment's series.
     """
 
     base: np.ndarray
@@ -51,6 +51,7 @@ class _Features:
     others: np.ndarray
     moment: np.ndarray
     position: np.ndarray
+    statics: np.ndarray
 
 
 class Ridge:
@@ -61,7 +62,8 @@ class Ridge:
     of the other channels' values, means, slopes and changes. Coefficients change with the lead time,
     linearly between six knots. For interpolation it adds to the linear one: of the difference to the cubic
     one, the neighbours, slopes beyond them, the mean, and the other channels' interpolated values; here
-    coefficients change with the distance to the nearest row. So last value, constant velocity, means,
+    coefficients change with the distance to the nearest row. In both it sees the static features of a series,
+    where contexts hold them. So last value, constant velocity, means,
     linear and cubic interpolation are among its answers. One regression a channel, on at most 20 000
     values; its penalty has the least squared error in five-fold cross-validation over series.
 
@@ -93,10 +95,12 @@ class Ridge:
         features = self._features(contexts, codes, times, default)
         self.location, self.scale = _location_and_scale(features.own)
         self.others_location, self.others_scale = _location_and_scale(features.others)
+        self.statics_location, self.statics_scale = _location_and_scale(features.statics)
         n_channels = contexts.n_channels
         by_use = np.argsort(-(~np.isnan(contexts.values)).sum(0), kind="stable")
         self.seen = np.sort(by_use[: MAX_OTHERS + 1])
         n_columns = features.others.shape[2] * max(1, min(MAX_OTHERS, n_channels - 1))
+        n_columns += features.statics.shape[1]
         self.knots = _knots(features.position, N_KNOTS)
         self.others_knots = _knots(features.position, int(np.clip(MAX_COLUMNS // n_columns, 2, N_KNOTS)))
         own, others = self._standardised(features)
@@ -155,18 +159,20 @@ class Ridge:
         return _of_queries(contexts, codes, times, default, self.gap)
 
     def _standardised(self, features: _Features) -> tuple[np.ndarray, np.ndarray]:
-        """Own features (M, D, 1 + F) behind a constant, others' (M, D' F) in one row."""
+        """Own features (M, D, 1 + F) behind a constant, others' in one row with what is static (M, D' F + P)."""
         own = _standardise(features.own, self.location, self.scale)
         others = _standardise(features.others, self.others_location, self.others_scale)[:, self.seen]
+        statics = _standardise(features.statics, self.statics_location, self.statics_scale)
         constant = np.ones((*own.shape[:2], 1))
-        return np.concatenate([constant, own], axis=2), others.reshape(len(others), -1)
+        others = np.concatenate([others.reshape(len(others), -1), statics], axis=1)
+        return np.concatenate([constant, own], axis=2), others
 
     def _without(self, others: np.ndarray, channel: int) -> np.ndarray:
         """What the other channels tell: a channel's own columns are 0, and so will be their coefficients."""
         place = np.flatnonzero(self.seen == channel)
         if not len(place):
             return others
-        n_features = others.shape[1] // len(self.seen)
+        n_features = (others.shape[1] - len(self.statics_scale)) // len(self.seen)
         others = others.copy()
         others[:, place[0] * n_features : (place[0] + 1) * n_features] = 0.0
         return others
@@ -198,7 +204,8 @@ def _of_contexts(
     length = np.broadcast_to(np.log1p((end - beginning)[:, None] / gap), last.shape)
     own = np.stack([last, behind, age, length, observed, *slopes, *changes], axis=2)
     others = np.stack([last, behind, slopes[0], changes[-1], observed], axis=2)
-    return _Features(first_known(last, default), own, others, codes, times - end[codes])
+    base, statics = first_known(last, default), _statics(contexts, everyone)
+    return _Features(base, own, others, codes, times - end[codes], statics)
 
 
 def _of_queries(
@@ -228,7 +235,12 @@ def _of_queries(
     others = np.stack([line, mean, cubic, near.right - near.left, observed], axis=2)
     position = np.fmin.reduce(nearest, axis=1, initial=np.inf)
     position = np.where(np.isfinite(position), position, 0.0)
-    return _Features(line, own, others, np.arange(len(codes)), position)
+    return _Features(line, own, others, np.arange(len(codes)), position, _statics(contexts, codes))
+
+
+def _statics(contexts: Contexts, codes: np.ndarray) -> np.ndarray:
+    """Features of each moment's series: (M, P)."""
+    return np.zeros((len(codes), 0)) if contexts.statics is None else contexts.statics[codes]
 
 
 def _typical_gaps(contexts: Contexts) -> np.ndarray:

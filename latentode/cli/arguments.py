@@ -135,6 +135,9 @@ def _add_roles(command: argparse.ArgumentParser, of: str = "") -> None:
     command.add_argument(
         "--values", nargs="+", metavar="COLUMN", help="the channels; all others, if not given"
     )
+    command.add_argument(
+        "--static", nargs="+", metavar="COLUMN", help="columns that describe a series as a whole, such as age"
+    )
 
 
 def _add_model_and_data(command: argparse.ArgumentParser) -> None:

@@ -45,6 +45,7 @@ def fit(chosen: argparse.Namespace) -> None:
         "id_col": chosen.id,
         "time_col": chosen.time,
         "value_cols": chosen.values,
+        "static_cols": chosen.static,
         "random_state": chosen.seed,
         "verbose": 0 if chosen.quiet else 1,
     }
@@ -68,7 +69,8 @@ def describe(chosen: argparse.Namespace) -> None:
         told = str(LatentODE.load(chosen.file).summary())
     else:
         data = read_table(chosen.file, id_col=chosen.id, time_col=chosen.time)
-        told = str(diagnose(data, id_col=chosen.id, time_col=chosen.time, value_cols=chosen.values))
+        roles = {"id_col": chosen.id, "time_col": chosen.time}
+        told = str(diagnose(data, **roles, value_cols=chosen.values, static_cols=chosen.static))
     sys.stdout.write(f"{told}\n")
 
 

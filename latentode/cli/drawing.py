@@ -39,9 +39,16 @@ def _draw_table(chosen: argparse.Namespace) -> Any:
         data,
         id_col=chosen.id,
         time_col=chosen.time,
-        value_cols=chosen.channels or chosen.values,
+        value_cols=chosen.channels or chosen.values or _others(data, chosen),
         series=None if ids is None else same(chosen.series, ids),
     )
+
+
+def _others(data: Any, chosen: argparse.Namespace) -> list[str] | None:
+    """The columns of a table that are left where some are called static; None for all."""
+    if chosen.static is None:
+        return None
+    return [name for name in data.columns if name not in (chosen.id, chosen.time, *chosen.static)]
 
 
 def _draw_model(chosen: argparse.Namespace) -> Any:

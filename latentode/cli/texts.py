@@ -102,7 +102,7 @@ Describe a table before a fit, or a saved model.
 Of a table it says what is there, what fit would refuse and what looks like a mistake; of a model what was learned:
 errors on what was withheld beside the trivial answers, whether bands hold, noise, the latent state, the solver.
 
-  latentode describe labs.csv --id patient --time drawn_at
+  latentode describe labs.csv --id patient --time drawn_at --static age sex
   latentode describe labs.latentode
 """
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from latentode.diagnosis.report import Finding
 
-__all__ = ["look_at_channel", "look_for_static"]
+__all__ = ["look_at_channel"]
 
 # What programs write for "not measured".
 PLACEHOLDERS = (-1, -9, -99, -999, -9999, -99999, 0, 99, 999, 9999, 99999)
@@ -81,23 +81,6 @@ def look_at_channel(name: Hashable, values: np.ndarray, where: Callable[[int], s
         )
         found.append(Finding("suspect", "outliers", text, name))
     return found
-
-
-def look_for_static(name: Hashable, values: np.ndarray, codes: np.ndarray) -> list[Finding]:
-    """Whether a channel differs between series and never changes within one."""
-    rows = ~np.isnan(values)
-    x, codes = values[rows], codes[rows]
-    order = np.lexsort((x, codes))
-    x, codes = x[order], codes[order]
-    same = codes[1:] == codes[:-1]
-    repeated = len(np.unique(codes[1:][same]))
-    if repeated < 3 or (x[1:] != x[:-1])[same].any() or (x == x[0]).all():
-        return []
-    text = (
-        f"{name!r} never changes within a series: it describes the series and is no channel; "
-        "leave it out of value_cols"
-    )
-    return [Finding("note", "static", text, name)]
 
 
 def _placeholders(x: np.ndarray) -> list[float]:

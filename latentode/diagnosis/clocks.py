@@ -9,8 +9,8 @@ import pandas as pd
 
 from latentode.diagnosis.report import Finding
 from latentode.frames import SeriesTable
+from latentode.frames.columns import shown
 from latentode.frames.hints import likely_id
-from latentode.frames.table import shown
 
 __all__ = ["find_id_column", "look_at_clock", "look_at_ids", "say_length", "where_in"]
 

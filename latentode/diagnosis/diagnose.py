@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from latentode.diagnosis.channels import look_at_channel, look_for_static
+from latentode.diagnosis.channels import look_at_channel
 from latentode.diagnosis.clocks import find_id_column, look_at_clock, look_at_ids, say_length, where_in
 from latentode.diagnosis.report import Diagnosis, Finding
-from latentode.frames import SeriesTable, to_pandas
+from latentode.diagnosis.statics import find_static_texts, look_at_static, look_for_static
+from latentode.frames import SeriesTable, StaticValues, to_pandas
+from latentode.frames.columns import shown
 from latentode.frames.lenient import read_leniently
-from latentode.frames.table import shown
 
 __all__ = ["diagnose"]
 
@@ -30,6 +31,7 @@ def diagnose(
     id_col: Hashable | None = None,
     time_col: Hashable | None = None,
     value_cols: Sequence[Hashable] | None = None,
+    static_cols: Sequence[Hashable] | None = None,
 ) -> Diagnosis:
     """Describes a frame, says what `fit` would refuse and what looks like a mistake, and suggests settings.
 
@@ -39,7 +41,7 @@ def diagnose(
 
     Args:
         df: the data, in any layout that `LatentODE.fit` takes.
-        id_col, time_col, value_cols: as in `LatentODE`.
+        id_col, time_col, value_cols, static_cols: as in `LatentODE`.
 
     Example:
         >>> from latentode.datasets import load_co2
@@ -48,7 +50,9 @@ def diagnose(
         (True, 'interpolate')
     """
     df = to_pandas(df)
-    table, refused = read_leniently(df, id_col=id_col, time_col=time_col, value_cols=value_cols)
+    table, refused = read_leniently(
+        df, id_col=id_col, time_col=time_col, value_cols=value_cols, static_cols=static_cols
+    )
     findings = [Finding("refused", "frame", message) for message in refused]
     if table is None:
         facts = {"rows": str(len(df))} if hasattr(df, "__len__") else {}
@@ -61,6 +65,7 @@ def diagnose(
         findings += look_at_channel(name, values, partial(where_in, table))
         if not table.roles.is_single:
             findings += look_for_static(name, values, table.codes)
+    findings += [finding for one in table.statics for finding in look_at_static(one)]
     series = _by_series(table)
     findings += _look_at_series(table, series)
     findings.sort(key=lambda finding: ("refused", "suspect", "note").index(finding.severity))
@@ -137,7 +142,16 @@ def _facts(table: SeriesTable, series: pd.DataFrame) -> dict[str, str]:
             f"median {say_length(float(np.median(gaps)), kind)}, "
             f"largest {say_length(float(largest[place]), kind)}{whose}"
         )
+    if table.statics:
+        facts["static"] = ", ".join(f"{one.name} ({_describe(one)})" for one in table.statics)
     return facts
+
+
+def _describe(static: StaticValues) -> str:
+    """What a static column is, and how often it is missing."""
+    kind = f"{len(set(static.values[static.known]))} categories" if static.is_category else "numbers"
+    lack = 1 - static.known.mean()
+    return kind if not lack else f"{kind}, {100 * lack:.0f} % missing"
 
 
 def _spread(values: np.ndarray, say: Any) -> str:
@@ -198,6 +212,13 @@ def _suggest(
     if useful and (len(useful) < len(roles.value_cols) or dropped):
         suggested["value_cols"] = useful
         reasons["value_cols"] = "the other columns hold no numbers that change in time"
+    constant = {one.column for one in findings if one.kind == "constant"}
+    statics = [one.column for one in findings if one.kind == "static"] + find_static_texts(table)
+    statics = [name for name in (*roles.static_cols, *dict.fromkeys(statics)) if name not in constant]
+    if statics:
+        suggested["static_cols"] = statics
+        if len(statics) > len(roles.static_cols):
+            reasons["static_cols"] = "they never change within a series"
     task, why = _task(table)
     if task is not None:
         suggested["task"] = task

@@ -37,17 +37,25 @@ class LatentODE(_Fitting, _Solving, _Asking, _Latents, _Scoring, _Files, BaseEst
     not observed. A frame with a two-level (series, time) index works too, as does a single series
     whose index is its clock, or an array (whose clock is the row number). Times are numbers,
     datetimes (with time zone) or timedeltas. Rows may come in any order. A row in which every channel
-    is NaN is a query: `predict` answers it, and it changes nothing else.
+    is NaN is a query: `predict` answers it, and it changes nothing else (what its static columns say counts).
 
     Args:
         id_col: column (or index level) that says which series a row belongs to; None with a
             two-level index or a single series.
         time_col: column (or index level) of the times; None takes the index.
         value_cols: the channels; None takes every other column.
+        static_cols: columns that describe a series as a whole, such as age and sex, and inform z0: numbers, truth
+            values, text or categories. The value of a series is that of its rows that have one; where none has it
+            is not known. A number is standardised; of text and categories each one found in training (fifty at
+            most) has an input of its own, and another one, met later, counts as not known.
         task: what the model is to be good at: "interpolate", "extrapolate" or "both". Decides the
             contexts drawn in training and the validation score.
         origin: where z0 stands, at the "first" or the "last" observation of the context.
-        likelihood: the observation noise: "gaussian", its scale learned for each channel.
+        likelihood: the law of the observation noise: "gaussian", "student_t" (heavy tails; its degrees of
+            freedom are learned) or "laplace", or one for each channel. Under a heavy-tailed one values that lie
+            far out count for less.
+        noise_scale: "learned" for each channel, or "predicted" by the decoder besides, from where the
+            trajectory is: for noise that is larger at some times or in some series than in others.
         residual: kernel of the residual process: "ou" (limit: last value, linear interpolation),
             "matern32", "iou" (limit: constant velocity), or one for each channel; "auto" takes for each
             channel what predicts the validation data best; None is the plain latent ODE.
@@ -64,6 +72,12 @@ class LatentODE(_Fitting, _Solving, _Asking, _Latents, _Scoring, _Files, BaseEst
         kl_weight: weight of the KL term in training.
         context_weight: share of the context's own likelihood in training, from 0 to 1; None takes 0.05 for
             task="extrapolate" and 1 otherwise.
+        residual_share: share of the residual process in what the trajectory learns from at the end of training,
+            from 0 to 1; the rest is the likelihood of white noise, which keeps the trajectory from leaving its
+            work to the residual.
+        continuity_weight: weight of the log density of a trajectory's states under the posteriors of the same
+            series begun later, which carries forecasts beyond the span of the training series; None takes 0.3
+            where z0 stands at the first observation and task is not "interpolate", else 0.
         validation_fraction: share of the series withheld to choose the best weights by; with fewer than
             ten series rows are withheld instead. 0 withholds nothing.
         patience: validation checks (forty in max_iter) without improvement before training stops; counted
@@ -96,6 +110,11 @@ class LatentODE(_Fitting, _Solving, _Asking, _Latents, _Scoring, _Files, BaseEst
         n_iter_: optimiser steps taken.
         residual_: kernel of each channel's residual process, None without.
         value_cols_, n_features_in_, feature_names_in_: the channels.
+        static_cols_: the static columns.
+        signal_: DataFrame, a row for each channel: how many values, the strongest rank correlation with those
+            before them in their series, how many were hidden from the model in validation, their rank
+            correlation with its answers, and the verdict: signal "found", "none", "constant", or "unclear" where
+            too few values tell. A warning of `fit` names channels without signal.
         solver_report_: the solver's knots, steps, evaluations of the field, and its error beside a tight
             reference, as it is set now; printed it reads well.
         scaling_: what one unit of each channel and of time is, from training data only.
@@ -120,9 +139,11 @@ class LatentODE(_Fitting, _Solving, _Asking, _Latents, _Scoring, _Files, BaseEst
         time_col: Hashable | None = None,
         value_cols: Sequence[Hashable] | None = None,
         *,
+        static_cols: Sequence[Hashable] | None = None,
         task: str = "both",
         origin: str = "first",
-        likelihood: str = "gaussian",
+        likelihood: str | Sequence[str] = "gaussian",
+        noise_scale: str = "learned",
         residual: str | Sequence[str] | None = "auto",
         latent_dim: int | None = None,
         field_units: Sequence[int] | None = None,
@@ -138,8 +159,10 @@ class LatentODE(_Fitting, _Solving, _Asking, _Latents, _Scoring, _Files, BaseEst
         max_iter: int = 2500,
         batch_size: int | None = None,
         learning_rate: float | None = None,
-        kl_weight: float = 0.3,
+        kl_weight: float = 0.1,
         context_weight: float | None = None,
+        residual_share: float = 0.5,
+        continuity_weight: float | None = None,
         validation_fraction: float = 0.15,
         patience: int = 10,
         n_samples: int = 64,
@@ -154,9 +177,11 @@ class LatentODE(_Fitting, _Solving, _Asking, _Latents, _Scoring, _Files, BaseEst
         self.id_col = id_col
         self.time_col = time_col
         self.value_cols = value_cols
+        self.static_cols = static_cols
         self.task = task
         self.origin = origin
         self.likelihood = likelihood
+        self.noise_scale = noise_scale
         self.residual = residual
         self.latent_dim = latent_dim
         self.field_units = field_units
@@ -174,6 +199,8 @@ class LatentODE(_Fitting, _Solving, _Asking, _Latents, _Scoring, _Files, BaseEst
         self.learning_rate = learning_rate
         self.kl_weight = kl_weight
         self.context_weight = context_weight
+        self.residual_share = residual_share
+        self.continuity_weight = continuity_weight
         self.validation_fraction = validation_fraction
         self.patience = patience
         self.n_samples = n_samples

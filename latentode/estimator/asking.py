@@ -17,6 +17,7 @@ from latentode.frames import (
     Roles,
     answer,
     answers_in_kind,
+    as_array,
     ask_ahead,
     ask_rows,
     ask_times,
@@ -130,7 +131,7 @@ class _Asking(_Reading):
     def sample_prior(
         self, n_series: int = 10, times: Any = None, *, observation_noise: bool = False, random_state: int = 0
     ) -> pd.DataFrame:
-        """New series from the prior, z0 ~ N(0, I), at the given times.
+        """New series from the prior, z0 ~ N(0, I), at the given times; nothing static is known of them.
 
         z0 stands at the first of them, or at the last with origin="last", as in training.
 
@@ -163,7 +164,7 @@ class _Asking(_Reading):
         """X with its NaN among the channels filled by the posterior mean; observed values stay."""
         predicted = self.predict(X)
         if isinstance(predicted, np.ndarray):
-            given = np.asarray(X, dtype=predicted.dtype)
+            given = as_array(X).astype(predicted.dtype)
             return np.where(np.isnan(given), predicted, given)
         if isinstance(X, pd.Series):
             return X.astype(float_dtype(X.dtype)).where(X.notna(), predicted[self.value_cols_[0]])

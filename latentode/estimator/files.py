@@ -27,7 +27,7 @@ class _Files(BaseEstimator):
         """Writes the fitted model to one file, whole or not at all; it holds no code.
 
         Raises:
-            TypeError: where a parameter or column name is neither text, number nor None.
+            TypeError: where a parameter or column name is neither text, number nor None, nor a tuple of these.
         """
         check_is_fitted(self, "module_")
         parameters = dict(self.fit_parameters_)

@@ -19,6 +19,7 @@ from latentode.estimator.seeds import seed_of
 from latentode.fitting import Fitted, FittingProblem, fit_model
 from latentode.frames import SeriesTable, answers_in_kind, read_frame
 from latentode.knots import START_SPACING
+from latentode.noise import LAWS
 from latentode.parameters import check_no_flags
 from latentode.residual import KERNELS
 from latentode.solve import Solver, best_method
@@ -53,7 +54,9 @@ class _Fitting(BaseEstimator):
             id_col=self.id_col,
             time_col=self.time_col,
             value_cols=self.value_cols,
+            static_cols=self.static_cols,
             like=None if start is None else start.clock,
+            statics=None if start is None else start.statics,
         )
         _check_observed(table)
         _warn_of_little(table)
@@ -80,6 +83,8 @@ class _Fitting(BaseEstimator):
                 "field_units": None if self.field_units is None else tuple(self.field_units),
                 "encoder_units": self.encoder_units,
                 "decoder_units": None if self.decoder_units is None else tuple(self.decoder_units),
+                "likelihood": self._laws(len(table.roles.value_cols)),
+                "noise_scale": self.noise_scale,
             },
             training={
                 "max_iter": self.max_iter,
@@ -87,6 +92,8 @@ class _Fitting(BaseEstimator):
                 "learning_rate": self.learning_rate,
                 "kl_weight": self.kl_weight,
                 "context_weight": self._context_weight(),
+                "residual_share": self.residual_share,
+                "continuity_weight": self._continuity_weight(),
                 "patience": self.patience,
                 "tolerance": self.tolerance,
             },
@@ -102,8 +109,13 @@ class _Fitting(BaseEstimator):
         self.scaling_ = fitted.scaling
         self.residual_ = fitted.architecture.residual
         self.history_ = pd.DataFrame([asdict(record) for record in fitted.history])
+        if fitted.signal:
+            self.signal_ = pd.DataFrame(
+                [asdict(one) for one in fitted.signal], index=pd.Index(roles.value_cols, tupleize_cols=False)
+            )
         self.n_iter_ = fitted.history[-1].iteration
         self.value_cols_ = list(roles.value_cols)
+        self.static_cols_ = list(roles.static_cols)
         self.n_features_in_ = len(roles.value_cols)
         if not roles.from_array and all(isinstance(name, str) for name in roles.value_cols):
             self.feature_names_in_ = np.array(roles.value_cols, dtype=object)
@@ -125,8 +137,10 @@ class _Fitting(BaseEstimator):
                 "each time can't be gone on with"
             )
         weights = None if start is None else start.model.state_dict()
-        parameters = self.get_params(deep=False) | {"value_cols": table.roles.value_cols}
-        return Checkpoint(self.checkpoint, identify(parameters, table.collection(), weights))
+        roles = table.roles
+        parameters = self.get_params(deep=False)
+        parameters |= {"value_cols": roles.value_cols, "static_cols": roles.static_cols}
+        return Checkpoint(self.checkpoint, identify(parameters, table.collection(), weights, table.statics))
 
     def _solver(self, spacing: float) -> Solver:
         return Solver(
@@ -161,10 +175,33 @@ class _Fitting(BaseEstimator):
                 )
         return tuple(kernels)
 
+    def _laws(self, n_channels: int) -> str | tuple[str, ...]:
+        """The laws of the channels' noise, one name where they agree."""
+        if isinstance(self.likelihood, str):
+            return self.likelihood
+        laws = list(self.likelihood)
+        if len(laws) != n_channels:
+            raise ValueError(
+                f"likelihood names {len(laws)} laws for {n_channels} channels; give one for all, or one for each"
+            )
+        for law in laws:
+            check_choice("likelihood", law, LAWS)
+        return laws[0] if len(set(laws)) == 1 else tuple(laws)
+
     def _context_weight(self) -> float:
         if self.context_weight is not None:
             return self.context_weight
         return 0.05 if self.task == "extrapolate" else 1.0
+
+    def _continuity_weight(self) -> float:
+        if self.continuity_weight and self.origin == "last":
+            raise ValueError(
+                "continuity_weight is for origin='first': a z0 at the last observation has no later start to be "
+                "continuous with; leave it None"
+            )
+        if self.continuity_weight is not None:
+            return self.continuity_weight
+        return 0.3 if self.origin == "first" and self.task != "interpolate" else 0.0
 
 
 def _check_observed(table: SeriesTable) -> None:

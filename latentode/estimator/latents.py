@@ -17,7 +17,10 @@ class _Latents(_Reading):
 
     @answers_in_kind
     def encode(self, X: Any) -> pd.DataFrame:
-        """Mean and standard deviation of q(z0 | series): one row per series, columns z0_1.. and z0_1_std.."""
+        """Mean and standard deviation of q(z0 | series): one row per series, columns z0_1.. and z0_1_std..
+
+        What static columns tell of a series is in them.
+        """
         check_is_fitted(self, "module_")
         table = self._read(X)
         values = self._answers.encode(table)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,7 +37,7 @@ class _Reading:
         return Answers(self.fitted_, self.device)
 
     def _read(self, X: Any) -> SeriesTable:
-        """Reads a frame by the fitted schema: the same channels and the same kind of time."""
+        """Reads a frame by the fitted schema: the same channels, static columns and kind of time."""
         if isinstance(X, (np.ndarray, list)):
             shape = np.shape(X)
             if len(shape) == 2 and shape[1] != self.n_features_in_:
@@ -61,16 +61,30 @@ class _Reading:
             id_col=self.id_col,
             time_col=self.time_col,
             value_cols=self.value_cols_,
+            static_cols=roles.static_cols,
             like=self.fitted_.clock,
+            statics=self.fitted_.statics,
         )
 
     def _predict(
         self, table: SeriesTable, questions: Questions, level: Any, n_samples: int | None, point: str
     ) -> dict[Hashable, np.ndarray]:
         levels = check_levels(level)
+        self._check_band_names(table, levels)
         check_number("n_samples", n_samples, integer=True, optional=True)
         check_choice("point", point, ("mean", "median"))
         return self._answers.predict(table, questions, levels, n_samples or self.n_samples, point)
+
+    def _check_band_names(self, table: SeriesTable, levels: Sequence[float]) -> None:
+        taken = {*self.value_cols_, *table.roles.key_columns}
+        for name in self.value_cols_:
+            for level in dict.fromkeys(levels):
+                for band in (f"{name}-lo-{level:g}", f"{name}-hi-{level:g}"):
+                    if band in taken:
+                        raise ValueError(
+                            f"a column is called {band!r}, as the band of column {name!r} is; rename it first"
+                        )
+                    taken.add(band)
 
     def _dtypes(self, table: SeriesTable, columns: Iterable[Hashable]) -> dict[Hashable, Any]:
         """The dtype of each column of an answer: its channel's, if that is a float's; bands likewise."""

@@ -164,4 +164,5 @@ class _Scoring(_Reading):
             settings,
             training=None if train is None else self._read(train),
             default=self.scaling_.center,
+            statics=self.fitted_.statics,
         )

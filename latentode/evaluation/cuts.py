@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from latentode.frames import Instants, SeriesTable
+from latentode.frames import Instants, SeriesTable, Statics
 from latentode.sampling import named_generator
 
 __all__ = ["Cuts", "Observations", "cut"]
@@ -25,7 +25,7 @@ class Observations:
 
     Shapes:
         source (R,), a row of the table at each one's time; times (R,), since the series' first observation;
-        values (R, D), NaN where not observed; starts (n_series + 1,).
+        values (R, D), NaN where not observed; starts (n_series + 1,); statics (n_series, P) or None.
     """
 
     table: SeriesTable
@@ -33,15 +33,17 @@ class Observations:
     times: np.ndarray
     values: np.ndarray
     starts: np.ndarray
+    statics: np.ndarray | None = None
 
     @classmethod
-    def of(cls, table: SeriesTable) -> Observations:
+    def of(cls, table: SeriesTable, statics: Statics | None = None) -> Observations:
         rows, group = table.merged_rows()
-        collection = table.collection()
+        collection = table.collection(statics)
+        described = None if collection.statics is None else collection.statics.numpy()
         values = collection.values.numpy()
         values[~collection.mask.numpy()] = np.nan
         source = rows[np.unique(group, return_index=True)[1]]
-        return cls(table, source, collection.times.numpy(), values, collection.starts.numpy())
+        return cls(table, source, collection.times.numpy(), values, collection.starts.numpy(), described)
 
     @property
     def instants(self) -> Instants:

@@ -24,7 +24,7 @@ from latentode.evaluation.bins import LeadBins
 from latentode.evaluation.cuts import MIN_ROWS, Cuts, Observations, cut
 from latentode.evaluation.report import Evaluation, Scope
 from latentode.evaluation.tally import MODEL, Tally
-from latentode.frames import Questions, SeriesTable
+from latentode.frames import Questions, SeriesTable, Statics
 
 __all__ = ["RIVALS", "Settings", "evaluate"]
 
@@ -98,8 +98,12 @@ def evaluate(
     *,
     training: SeriesTable | None,
     default: np.ndarray,
+    statics: Statics | None = None,
 ) -> Evaluation:
     """Evaluates in every task; `default` (D,) is what baselines know of a channel that a context lacks.
+
+    Args:
+        statics: how static columns become features, which ridge is told as well.
 
     Raises:
         ValueError: where no series has rows enough, or ridge is asked for without training data.
@@ -108,8 +112,8 @@ def evaluate(
         raise ValueError(
             "the baseline 'ridge' is fitted to training data; give them as train=, e.g. the frame of `fit`"
         )
-    observations = Observations.of(table)
-    known = None if training is None else Observations.of(training)
+    observations = Observations.of(table, statics)
+    known = None if training is None else Observations.of(training, statics)
     tables, scopes = [], {}
     for number, task in enumerate(settings.tasks):
         generator = np.random.default_rng([settings.seed, number])
@@ -143,9 +147,10 @@ def _cut(observations: Observations, task: str, settings: Settings) -> tuple[Cut
 
 @dataclass(frozen=True)
 class _Asked:
-    """The contexts of some cuts, and the hidden rows that lie within the bins."""
+    """The contexts of some cuts, of which series they are, and the hidden rows that lie within the bins."""
 
     contexts: Contexts
+    series: np.ndarray
     context_rows: np.ndarray
     codes: np.ndarray
     times: np.ndarray
@@ -158,9 +163,11 @@ class _Asked:
         shown, asked = cuts.shown, ~cuts.shown & (bins.find(cuts.lead) < len(bins))
         rows = cuts.rows[shown]
         starts = np.searchsorted(code[shown], np.arange(len(cuts) + 1))
-        contexts = Contexts(observations.times[rows], observations.values[rows], starts)
+        statics = None if observations.statics is None else observations.statics[cuts.series]
+        contexts = Contexts(observations.times[rows], observations.values[rows], starts, statics)
         hidden = cuts.rows[asked]
-        return cls(contexts, rows, code[asked], observations.times[hidden], hidden, cuts.lead[asked])
+        times = observations.times[hidden]
+        return cls(contexts, cuts.series, rows, code[asked], times, hidden, cuts.lead[asked])
 
 
 def _score(
@@ -189,12 +196,14 @@ def _ask(
     table, contexts = observations.table, asked.contexts
     source = observations.source
     read = SeriesTable(
-        frame=table.frame.iloc[source[asked.context_rows]],
+        # A row is in several contexts, whatever the frame says of its labels.
+        frame=table.frame.set_flags(allows_duplicate_labels=True).iloc[source[asked.context_rows]],
         roles=table.roles,
         ids=pd.RangeIndex(len(contexts)),
         codes=contexts.codes,
         times=table.times[source[asked.context_rows]],
         values=contexts.values,
+        statics=tuple(one.take(asked.series) for one in table.statics),
     )
     questions = Questions(
         ids=None,

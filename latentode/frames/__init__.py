@@ -1,23 +1,30 @@
 """Between DataFrames and tensors: roles of columns, clocks, scaling, and the way back."""
 
+from latentode.frames.arrays import as_array
 from latentode.frames.clock import Instants, read_times
 from latentode.frames.layout import SAMPLE, answer, answer_rows, float_dtype
 from latentode.frames.libraries import answers_in_kind, to_pandas
 from latentode.frames.questions import Questions, ask_ahead, ask_rows, ask_times, read_asked
 from latentode.frames.roles import Roles
 from latentode.frames.scaling import Scaling
+from latentode.frames.statics import CategoryColumn, NumberColumn, Statics, StaticValues
 from latentode.frames.table import SeriesTable, read_frame
 
 __all__ = [
     "SAMPLE",
+    "CategoryColumn",
     "Instants",
+    "NumberColumn",
     "Questions",
     "Roles",
     "Scaling",
     "SeriesTable",
+    "StaticValues",
+    "Statics",
     "answer",
     "answer_rows",
     "answers_in_kind",
+    "as_array",
     "ask_ahead",
     "ask_rows",
     "ask_times",

@@ -21,6 +21,8 @@ def as_array(data: Any) -> np.ndarray:
             "sparse data can't be read, as 0 and 'not observed' are one in them; make an array of them with "
             ".toarray(), with NaN where nothing was observed"
         )
+    if np.ma.is_masked(data):  # not observed; NumPy itself would show what lies behind the mask
+        data = data.astype(np.result_type(data.dtype, np.float64)).filled(np.nan)
     try:
         array = np.asarray(data)
     except (ValueError, TypeError, RuntimeError) as failure:

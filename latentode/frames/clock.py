@@ -64,13 +64,15 @@ def parse_times(times: Any, what: str, *, like: Instants | None = None, zone: An
     Raises:
         TypeError: for what can't be read as times.
     """
-    if np.ndim(times) == 0:
+    if np.ndim(times) != 1:
         raise TypeError(f"{what} must be a list or index of times; got {times!r}")
+    if type(times).__module__.partition(".")[0] == "torch":
+        times = np.asarray(times)
     index = as_index(times)
     if index.dtype == object or pd.api.types.is_string_dtype(index.dtype):
         index = _from_objects(index, what, like)
         if zone is not None and isinstance(index, pd.DatetimeIndex) and index.tz is None:
-            index = index.tz_localize(zone)
+            index = _localised(index, zone, what)
     if isinstance(index, pd.PeriodIndex):
         return index.to_timestamp()
     if isinstance(index.dtype, pd.ArrowDtype):
@@ -81,6 +83,17 @@ def parse_times(times: Any, what: str, *, like: Instants | None = None, zone: An
         if pd.api.types.is_timedelta64_dtype(index.dtype) or index.dtype.kind == "m":
             return pd.TimedeltaIndex(index.array.__arrow_array__().to_pandas())
     return index
+
+
+def _localised(index: pd.DatetimeIndex, zone: Any, what: str) -> pd.DatetimeIndex:
+    """Local times of a zone, as instants; clocks put back or forward leave some that are two or none."""
+    try:
+        return index.tz_localize(zone)
+    except Exception as failure:  # pandas 2 raises errors of pytz, which are no ValueError
+        raise ValueError(
+            f"{what} holds a local time that {zone} had twice or never, as its clocks were put back or forward; give "
+            "times with their offset, e.g. '2024-10-27 02:30+02:00'"
+        ) from failure
 
 
 def read_times(times: Any, what: str, *, like: Instants | None = None) -> Instants:

@@ -24,6 +24,8 @@ def role_hint(column: pd.Series, *, single: bool, by_index: bool) -> str:
     texts = pd.api.types.is_string_dtype(column.dtype) or isinstance(column.dtype, pd.CategoricalDtype)
     if single and texts:
         return f". If it says which series a row belongs to, name it with id_col={column.name!r}"
+    if texts:
+        return f". If it describes a series as a whole, name it in static_cols=[{column.name!r}]"
     return ""
 
 

@@ -10,13 +10,14 @@ import numpy as np
 import pandas as pd
 
 from latentode.frames.clock import read_times
+from latentode.frames.columns import read_values
 from latentode.frames.roles import Roles, find_roles
+from latentode.frames.statics import StaticValues, read_static
 from latentode.frames.table import (
     SeriesTable,
     _as_frame,
     _check_duplicates,
     _check_finite,
-    _read_values,
     read_keys,
 )
 
@@ -29,6 +30,7 @@ def read_leniently(
     id_col: Hashable | None = None,
     time_col: Hashable | None = None,
     value_cols: Sequence[Hashable] | None = None,
+    static_cols: Sequence[Hashable] | None = None,
 ) -> tuple[SeriesTable | None, list[str]]:
     """The part of a frame that makes sense, and the message of each thing that `read_frame` would raise.
 
@@ -41,13 +43,13 @@ def read_leniently(
     refused: list[str] = []
     try:
         frame, from_array = _as_frame(data)
-        roles = find_roles(frame, id_col, time_col, value_cols, from_array=from_array)
+        roles = find_roles(frame, id_col, time_col, value_cols, static_cols, from_array=from_array)
     except (TypeError, ValueError) as failure:
         return None, [str(failure)]
     columns = {}
     for name in roles.value_cols:
         try:
-            columns[name] = _read_values(frame[name], name)
+            columns[name] = read_values(frame[name], name)
         except (TypeError, ValueError) as failure:
             refused.append(str(failure))
     if not columns:
@@ -61,7 +63,9 @@ def read_leniently(
     frame, kept = found
     ids, codes, times = read_keys(frame, roles)
     values = np.column_stack(list(columns.values())).reshape(-1, len(columns))[kept]
-    table = SeriesTable(frame, roles, ids, codes, times, values)
+    statics = _statics(frame, roles, ids, codes, refused)
+    roles = replace(roles, static_cols=tuple(one.name for one in statics))
+    table = SeriesTable(frame, roles, ids, codes, times, values, statics)
     try:
         _check_finite(table)
     except ValueError as failure:
@@ -72,6 +76,19 @@ def read_leniently(
     except ValueError as failure:
         refused.append(str(failure))
     return table, refused
+
+
+def _statics(
+    frame: pd.DataFrame, roles: Roles, ids: pd.Index, codes: np.ndarray, refused: list[str]
+) -> tuple[StaticValues, ...]:
+    """Those that can be read."""
+    found = []
+    for name in roles.static_cols:
+        try:
+            found.append(read_static(frame, name, ids, codes))
+        except (TypeError, ValueError) as failure:
+            refused.append(str(failure))
+    return tuple(found)
 
 
 def _keys(frame: pd.DataFrame, roles: Roles, refused: list[str]) -> tuple[pd.DataFrame, np.ndarray] | None:

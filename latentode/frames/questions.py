@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 import torch
 
-from latentode.frames.clock import Instants, duration, parse_times, read_times
+from latentode.frames.clock import Instants, as_index, duration, parse_times, read_times
+from latentode.frames.columns import shown
 from latentode.frames.scaling import Scaling
-from latentode.frames.table import SeriesTable, read_keys, shown
+from latentode.frames.table import SeriesTable, read_keys
 
 __all__ = ["Questions", "ask_ahead", "ask_rows", "ask_times", "read_asked"]
 
@@ -93,7 +94,8 @@ def read_asked(times: Any, *, like: Instants, zone: Any = None) -> tuple[pd.Inde
     instants = read_times(asked, "times", like=like)
     if not (np.isfinite(instants.whole) & np.isfinite(instants.part)).all():
         raise ValueError("times holds missing or infinite times; every time must be finite")
-    return asked, instants
+    given = as_index(times).infer_objects()
+    return (given if isinstance(given, pd.PeriodIndex) else asked), instants
 
 
 def _ask_own_times(table: SeriesTable, times: pd.DataFrame | pd.MultiIndex) -> Questions:
@@ -115,7 +117,10 @@ def _ask_own_times(table: SeriesTable, times: pd.DataFrame | pd.MultiIndex) -> Q
 
 
 def ask_ahead(table: SeriesTable, horizon: Any, steps: int) -> Questions:
-    """`steps` equal steps up to `horizon` beyond each series' last observation, in the clock's dtype."""
+    """`steps` equal steps up to `horizon` beyond each series' last observation, in the clock's dtype.
+
+    Of a clock of periods they are periods where each is the start of one, and datetimes else.
+    """
     length = duration(horizon, table.times.kind, "horizon")
     n_series = len(table.ids)
     fractions = np.tile(np.arange(1, steps + 1) / steps, n_series)
@@ -130,6 +135,9 @@ def ask_ahead(table: SeriesTable, horizon: Any, steps: int) -> Questions:
         unit, per_second = ("ns", 1e9) if last.unit == "ns" else ("us", 1e6)
         leads = pd.TimedeltaIndex(np.round(length * per_second * fractions).astype(f"timedelta64[{unit}]"))
         times = (last + leads).astype(last.dtype)
+        if isinstance(clock, pd.PeriodIndex):
+            periods = times.to_period(clock.freq)
+            times = periods if (periods.to_timestamp() == times).all() else times
     if isinstance(clock.dtype, pd.ArrowDtype):
         times = times.astype(clock.dtype)
     return Questions(

@@ -1,4 +1,4 @@
-"""Which columns hold what: series, time and channels."""
+"""Which columns hold what: series, time, channels and what describes a series."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ class Roles:
     id_level: int | None = None
     time_level: int | None = None
     from_array: bool = False
+    static_cols: tuple[Hashable, ...] = ()
 
     @property
     def is_single(self) -> bool:
@@ -65,6 +66,7 @@ def find_roles(
     id_col: Hashable | None,
     time_col: Hashable | None,
     value_cols: Sequence[Hashable] | None,
+    static_cols: Sequence[Hashable] | None = None,
     *,
     from_array: bool,
 ) -> Roles:
@@ -101,14 +103,16 @@ def find_roles(
     if (id_col is not None and id_col == time_col) or (id_level is not None and id_level == time_level):
         raise ValueError(f"{id_col!r} can't be both the id and the time; name one column for each")
     keys = {id_name if id_level is None else None, time_name if time_level is None else None} - {None}
+    statics = _find_statics(frame, static_cols, keys, from_array=from_array)
     if value_cols is None:
-        chosen = [column for column in frame.columns if column not in keys]
+        chosen = [column for column in frame.columns if column not in keys and column not in statics]
         if not chosen:
-            raise ValueError("the frame has no value columns beside its id and time columns")
+            beside = "id, time and static" if statics else "id and time"
+            raise ValueError(f"the frame has no value columns beside its {beside} columns")
     else:
         if isinstance(value_cols, str):
             raise TypeError(f"value_cols must be a list of column names; got the text {value_cols!r}")
-        chosen = list(value_cols)
+        chosen = list(value_cols.tolist() if hasattr(value_cols, "tolist") else value_cols)
         if not chosen:
             raise ValueError("value_cols is empty; name at least one column, or leave it out to take all")
         missing = [column for column in chosen if column not in frame.columns]
@@ -122,7 +126,41 @@ def find_roles(
         both = [column for column in chosen if column in keys]
         if both:
             raise ValueError(f"{both[0]!r} can't be both a value column and the id or time column")
-    return Roles(id_name, time_name, tuple(chosen), id_level, time_level, from_array)
+        both = [column for column in chosen if column in statics]
+        if both:
+            raise ValueError(
+                f"{both[0]!r} can't be both a value column and a static one; a static column describes a series and "
+                "is not predicted"
+            )
+    return Roles(id_name, time_name, tuple(chosen), id_level, time_level, from_array, statics)
+
+
+def _find_statics(
+    frame: pd.DataFrame,
+    static_cols: Sequence[Hashable] | None,
+    keys: set[Hashable | None],
+    *,
+    from_array: bool,
+) -> tuple[Hashable, ...]:
+    if isinstance(static_cols, str):
+        raise TypeError(f"static_cols must be a list of column names; got the text {static_cols!r}")
+    chosen = () if static_cols is None else tuple(static_cols)
+    if chosen and from_array:
+        raise ValueError(
+            f"static_cols={_listed(chosen)} names columns, and an array is one series without any; give a frame"
+        )
+    missing = [column for column in chosen if column not in frame.columns]
+    if missing:
+        raise ValueError(
+            f"the frame lacks the static columns {_listed(missing)}; where they are not known give columns of NaN. "
+            f"Its columns are {_listed(frame.columns)}"
+        )
+    if len(set(chosen)) < len(chosen):
+        raise ValueError(f"static_cols names a column twice: {_listed(chosen)}")
+    both = [column for column in chosen if column in keys]
+    if both:
+        raise ValueError(f"{both[0]!r} can't be both a static column and the id or time column")
+    return chosen
 
 
 def _listed(names: Any, most: int = 12) -> str:

@@ -9,7 +9,7 @@ import torch
 
 from latentode.series import SeriesCollection
 
-__all__ = ["Scaling"]
+__all__ = ["LARGEST", "Scaling", "location_and_scale"]
 
 # Values farther than one such range beyond the central 99 % count as outliers when location and
 # scale are learned, so that a few of any size don't squeeze all the others together. Of fewer than
@@ -42,7 +42,7 @@ class Scaling:
     @classmethod
     def learn(cls, values: np.ndarray, spans: np.ndarray) -> Scaling:
         """From observed values (R, D), NaN where missing, and the series' spans (n_series,)."""
-        centers, spreads = zip(*(_location_and_scale(column) for column in values.T), strict=True)
+        centers, spreads = zip(*(location_and_scale(column) for column in values.T), strict=True)
         return cls(np.array(centers), np.array(spreads), _time_unit(spans))
 
     def scale(self, collection: SeriesCollection, dtype: torch.dtype) -> SeriesCollection:
@@ -54,6 +54,7 @@ class Scaling:
             values=torch.where(collection.mask, values, 0.0).to(dtype),
             mask=collection.mask,
             starts=collection.starts,
+            statics=None if collection.statics is None else collection.statics.to(dtype),
         )
 
     def unscale(self, values: torch.Tensor) -> np.ndarray:
@@ -63,7 +64,8 @@ class Scaling:
         return found.clip(-np.finfo(np.float64).max, np.finfo(np.float64).max)
 
 
-def _location_and_scale(column: np.ndarray) -> tuple[float, float]:
+def location_and_scale(column: np.ndarray) -> tuple[float, float]:
+    """Mean and standard deviation of what is not NaN, outliers cut; a small positive number for no deviation."""
     observed = column[~np.isnan(column)]
     # Squares of very large or very small numbers leave float64's range; units of the largest don't.
     unit = float(np.abs(observed).max()) or 1.0

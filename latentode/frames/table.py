@@ -12,12 +12,14 @@ import torch
 
 from latentode.frames.arrays import as_array
 from latentode.frames.clock import Instants, as_index, read_times
+from latentode.frames.columns import read_values, shown
 from latentode.frames.hints import likely_id, role_hint
 from latentode.frames.libraries import to_pandas
 from latentode.frames.roles import Roles, find_roles
+from latentode.frames.statics import Statics, StaticValues, read_static
 from latentode.series import SeriesCollection
 
-__all__ = ["SeriesTable", "read_frame", "read_keys", "shown"]
+__all__ = ["SeriesTable", "read_frame", "read_keys"]
 
 SINGLE = 0  # the id of the only series of a frame without ids
 
@@ -28,7 +30,8 @@ class SeriesTable:
 
     Shapes:
         ids (n_series,), in order of appearance; codes (R,) number of each row's series;
-        times (R,); values (R, D) float64, NaN where not observed.
+        times (R,); values (R, D) float64, NaN where not observed; statics, what each static column says of each
+        series.
     """
 
     frame: pd.DataFrame
@@ -37,6 +40,7 @@ class SeriesTable:
     codes: np.ndarray
     times: Instants
     values: np.ndarray
+    statics: tuple[StaticValues, ...] = ()
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -72,10 +76,13 @@ class SeriesTable:
         )
         return rows, np.cumsum(new) - 1
 
-    def collection(self) -> SeriesCollection:
+    def collection(self, statics: Statics | None = None) -> SeriesCollection:
         """The observed rows, sorted, rows of equal time merged, in the data's units and float64.
 
         Time is counted from each series' first observation.
+
+        Args:
+            statics: how static columns become features; without, the collection holds none.
         """
         rows, group = self.merged_rows()
         n_rows = group[-1] + 1 if len(group) else 0
@@ -91,7 +98,14 @@ class SeriesTable:
             values=torch.from_numpy(np.where(mask, values, 0.0)),
             mask=torch.from_numpy(mask),
             starts=torch.from_numpy(np.searchsorted(codes, np.arange(len(self.ids) + 1))),
+            statics=self.features(statics),
         )
+
+    def features(self, statics: Statics | None) -> torch.Tensor | None:
+        """What static columns tell of each series, (n_series, P) float64; None where they tell nothing."""
+        if statics is None or not statics.n_features:
+            return None
+        return torch.from_numpy(statics.encode(self.statics))
 
 
 def read_frame(
@@ -100,21 +114,26 @@ def read_frame(
     id_col: Hashable | None = None,
     time_col: Hashable | None = None,
     value_cols: Sequence[Hashable] | None = None,
+    static_cols: Sequence[Hashable] | None = None,
     like: Instants | None = None,
+    statics: Statics | None = None,
 ) -> SeriesTable:
     """Reads a long frame, a frame with a (series, time) index, or one series whose index is the clock.
 
     Args:
-        value_cols: None takes every column that is neither id nor time.
+        value_cols: None takes every column that is neither id, time nor static.
         like: instants of the fitted model, whose kind of time the frame must share.
+        statics: the fitted model's static columns, which are read as they were then.
 
     Raises:
         TypeError, ValueError: for whatever is wrong with the frame, naming series and column.
     """
     frame, from_array = _as_frame(data)
-    roles = find_roles(frame, id_col, time_col, value_cols, from_array=from_array)
+    roles = find_roles(frame, id_col, time_col, value_cols, static_cols, from_array=from_array)
     ids, codes, times = read_keys(frame, roles, like=like)
-    table = SeriesTable(frame, roles, ids, codes, times, _read_channels(frame, roles))
+    learned = {} if statics is None else {column.name: column for column in statics.columns}
+    described = tuple(read_static(frame, name, ids, codes, learned.get(name)) for name in roles.static_cols)
+    table = SeriesTable(frame, roles, ids, codes, times, _read_channels(frame, roles), described)
     _check_finite(table)
     _check_duplicates(table)
     return table
@@ -172,33 +191,11 @@ def _read_channels(frame: pd.DataFrame, roles: Roles) -> np.ndarray:
     columns = []
     for name in roles.value_cols:
         try:
-            columns.append(_read_values(frame[name], name))
+            columns.append(read_values(frame[name], name))
         except TypeError as failure:
             hint = role_hint(frame[name], single=roles.is_single, by_index=roles.time_level is not None)
             raise TypeError(f"{failure}{hint}") from None
     return np.column_stack(columns).reshape(len(frame), len(columns))
-
-
-def _read_values(column: pd.Series, name: Hashable) -> np.ndarray:
-    dtype = column.dtype
-    if pd.api.types.is_complex_dtype(dtype):
-        raise ValueError(f"Complex data not supported: column {name!r} holds complex numbers")
-    if pd.api.types.is_object_dtype(dtype):
-        kind = pd.api.types.infer_dtype(column, skipna=True)
-        if kind not in ("integer", "floating", "mixed-integer-float", "boolean", "empty"):
-            remedy = "convert it with astype(float)" if kind == "decimal" else "convert it with pd.to_numeric"
-            raise TypeError(
-                f"column {name!r} holds {'text' if kind == 'string' else kind} where numbers belong; "
-                f"{remedy}, or choose the channels with value_cols=[...]"
-            )
-    elif not (pd.api.types.is_numeric_dtype(dtype) or pd.api.types.is_bool_dtype(dtype)):
-        raise TypeError(
-            f"column {name!r} has dtype {dtype} where numbers belong; convert it with pd.to_numeric, "
-            "or choose the channels with value_cols=[...]"
-        )
-    if isinstance(dtype, pd.ArrowDtype) and "decimal" in str(dtype):
-        raise TypeError(f"column {name!r} holds decimal numbers; convert it with astype(float)")
-    return column.to_numpy(dtype=np.float64, na_value=np.nan)
 
 
 def _check_finite(table: SeriesTable) -> None:
@@ -256,11 +253,6 @@ def _where(table: SeriesTable, row: int) -> str:
     if table.roles.is_single:
         return f"the series at {name}={time}"
     return f"series {shown(table.ids[table.codes[row]])} at {name}={time}"
-
-
-def shown(name: Any) -> str:
-    """A series id for messages: 3, not np.int64(3)."""
-    return repr(name.item() if isinstance(name, np.generic) else name)
 
 
 def _key_names(roles: Roles) -> str:

@@ -162,7 +162,7 @@ def _draw_side_by_side(ax: Any, rows: pd.DataFrame, metric: str, predictors: lis
     ax.set_xticks(range(len(predictors)), predictors, rotation=40, ha="right", rotation_mode="anchor")
     top = _top(rows.reset_index(), metric, predictors)
     ax.set(xlim=(-0.6, len(predictors) - 0.4), ylim=(0, top))
-    for number in np.flatnonzero(error > (np.inf if top is None else top)):
+    for number in np.flatnonzero(error > (np.inf if top is None else top)).tolist():
         ax.annotate(
             f"↑ {error[number]:.3g}",
             (number, 1.0),

@@ -37,7 +37,7 @@ class Summary:
             the withheld series adjusted (NaN where bands are not, or there are no more series than that takes).
             None as `validation`.
         channels: DataFrame, a row for each channel: center and spread of the training data, noise (standard
-            deviation), noise_share (of the spread); kernel of the residual process, its scale (standard
+            deviation), noise_share (of the spread), noise_law; kernel of the residual process, its scale (standard
             deviation) and length (in clock units, seconds for datetimes), None and NaN without one.
         latent: DataFrame, a row for each dimension of z0: kl to the prior in nats, mean over training series,
             between (standard deviation of the posterior means of the series) and within (mean standard deviation
@@ -123,6 +123,8 @@ class Summary:
             "spread": [f"{value:.3g}" for value in table["spread"]],
             "noise": [f"{row.noise:.3g} ({_percent(row.noise_share)})" for row in table.itertuples()],
         }
+        if (table["noise_law"] != "gaussian").any():
+            shown["law"] = list(table["noise_law"])
         if table["kernel"].notna().any():
             shown["residual"] = [f"{row.kernel} {row.scale:.3g}" for row in table.itertuples()]
             shown["memory"] = [self._memory(length) for length in table["length"]]

@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 
 from latentode.fitting import Fitted
+from latentode.frames import CategoryColumn, NumberColumn
+from latentode.likelihoods import Likelihood
 from latentode.summary.report import Summary
 
 __all__ = ["summarize"]
@@ -57,6 +59,7 @@ def _facts(fitted: Fitted, parameters: Mapping[str, Any]) -> dict[str, str]:
     return {
         "series": "a single one" if roles.is_single else f"named by {roles.id_name!r}",
         "times": f"{clock}, in {roles.time_name!r}" if roles.time_name is not None else clock,
+        **({"static": ", ".join(map(_static, fitted.statics.columns))} if roles.static_cols else {}),
         "task": f"{parameters['task']}, z0 at the {sizes.origin} observation",
         "latent": f"{sizes.latent_dim} dimensions; field {_layers(sizes.field_units)}, encoder {sizes.encoder_units}, "
         f"decoder {_layers(sizes.decoder_units)}; {n_weights} weights in {parameters['dtype']}",
@@ -64,6 +67,14 @@ def _facts(fitted: Fitted, parameters: Mapping[str, Any]) -> dict[str, str]:
         "trained": _training(fitted, parameters),
         "best": _best(fitted),
     }
+
+
+def _static(column: NumberColumn | CategoryColumn) -> str:
+    if not column.n_features:
+        return f"{column.name} (ignored, the same in all series)"
+    if isinstance(column, CategoryColumn):
+        return f"{column.name} ({', '.join(column.categories)})"
+    return f"{column.name} (numbers)"
 
 
 def _data(fitted: Fitted) -> dict[str, str]:
@@ -112,6 +123,7 @@ def _channels(fitted: Fitted) -> pd.DataFrame:
         "spread": scaling.spread,
         "noise": noise * scaling.spread,
         "noise_share": noise,
+        "noise_law": _laws(module.likelihood),
     }
     n_channels, residual = len(noise), module.residual
     if residual is None:
@@ -128,6 +140,15 @@ def _channels(fitted: Fitted) -> pd.DataFrame:
             "length": length * scaling.time_unit,
         }
     return pd.DataFrame(found, index=pd.Index(list(fitted.roles.value_cols), name="channel"))
+
+
+def _laws(likelihood: Likelihood) -> list[str]:
+    freedom = iter(likelihood.freedom.tolist() if "student_t" in likelihood.laws else [])
+    of_scale = ", scale predicted" if likelihood.noise_scale == "predicted" else ""
+    return [
+        (f"student_t of {next(freedom):.3g} degrees" if law == "student_t" else law) + of_scale
+        for law in likelihood.laws
+    ]
 
 
 def _latent(fitted: Fitted) -> pd.DataFrame | None:

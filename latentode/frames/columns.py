@@ -1,0 +1,43 @@
+"""What one column holds, and how messages show it."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+__all__ = ["read_values", "shown"]
+
+
+def read_values(column: pd.Series, name: Hashable) -> np.ndarray:
+    """A channel's values, NaN where not observed: (R,) float64.
+
+    Raises:
+        TypeError, ValueError: for what is no number, naming the column.
+    """
+    dtype = column.dtype
+    if pd.api.types.is_complex_dtype(dtype):
+        raise ValueError(f"Complex data not supported: column {name!r} holds complex numbers")
+    if pd.api.types.is_object_dtype(dtype):
+        kind = pd.api.types.infer_dtype(column, skipna=True)
+        if kind not in ("integer", "floating", "mixed-integer-float", "boolean", "empty"):
+            remedy = "convert it with astype(float)" if kind == "decimal" else "convert it with pd.to_numeric"
+            raise TypeError(
+                f"column {name!r} holds {'text' if kind == 'string' else kind} where numbers belong; "
+                f"{remedy}, or choose the channels with value_cols=[...]"
+            )
+    elif not (pd.api.types.is_numeric_dtype(dtype) or pd.api.types.is_bool_dtype(dtype)):
+        raise TypeError(
+            f"column {name!r} has dtype {dtype} where numbers belong; convert it with pd.to_numeric, "
+            "or choose the channels with value_cols=[...]"
+        )
+    if isinstance(dtype, pd.ArrowDtype) and "decimal" in str(dtype):
+        raise TypeError(f"column {name!r} holds decimal numbers; convert it with astype(float)")
+    return column.to_numpy(dtype=np.float64, na_value=np.nan)
+
+
+def shown(name: Any) -> str:
+    """A series id for messages: 3, not np.int64(3)."""
+    return repr(name.item() if isinstance(name, np.generic) else name)
