@@ -59,7 +59,9 @@ def test_an_example_without_its_data_says_so(monkeypatch, tmp_path, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:no signal was found")  # the values are made up of noise, and the fit says so
+@pytest.mark.filterwarnings(
+    "ignore:no signal was found"
+)  # the values are made up of noise, and the fit says so
 def test_the_clinical_example_runs_on_data_of_its_layout(monkeypatch, tmp_path):
     pytest.importorskip("pyarrow")
     random = np.random.default_rng(0)
