@@ -278,6 +278,14 @@ def test_idle_dimensions_and_noise_alone_are_remarked_on(fitted_to_swings):
     assert any("predicts of temp is next to nothing" in remark for remark in model.summary().remarks)
 
 
+def test_channels_without_a_signal_are_named():
+    frame = make_frame(60)
+    with pytest.warns(UserWarning, match="carries no signal"):
+        report = LatentODE("patient", "hours", **SMALL).fit(frame).summary()
+    assert report.channels.loc["flat", "signal"] == "constant"
+    assert "but one value was ever seen in column 'flat', which carries no signal" in report.remarks
+
+
 # How it is told ---------------------------------------------------------------
 
 

@@ -37,8 +37,9 @@ class Summary:
             the withheld series adjusted (NaN where bands are not, or there are no more series than that takes).
             None as `validation`.
         channels: DataFrame, a row for each channel: center and spread of the training data, noise (standard
-            deviation), noise_share (of the spread), noise_law; kernel of the residual process, its scale (standard
-            deviation) and length (in clock units, seconds for datetimes), None and NaN without one.
+            deviation), noise_share (of the spread), noise_law; signal, as `LatentODE.signal_` has it; kernel of the
+            residual process, its scale (standard deviation) and length (in clock units, seconds for datetimes),
+            None and NaN without one.
         latent: DataFrame, a row for each dimension of z0: kl to the prior in nats, mean over training series,
             between (standard deviation of the posterior means of the series) and within (mean standard deviation
             of a posterior); None for older files.

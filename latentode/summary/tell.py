@@ -11,6 +11,7 @@ import pandas as pd
 from latentode.fitting import Fitted
 from latentode.frames import CategoryColumn, NumberColumn
 from latentode.likelihoods import Likelihood
+from latentode.signal import silent_channels
 from latentode.summary.report import Summary
 
 __all__ = ["summarize"]
@@ -36,6 +37,7 @@ def summarize(fitted: Fitted, parameters: Mapping[str, Any]) -> Summary:
         *_of_training(fitted),
         *_of_bands(coverage, calibrated=fitted.calibration is not None),
         *_of_latent(latent, parameters),
+        *silent_channels(fitted.roles.value_cols, fitted.signal),
         *_of_noise(channels),
     ]
     return Summary(
@@ -124,6 +126,7 @@ def _channels(fitted: Fitted) -> pd.DataFrame:
         "noise": noise * scaling.spread,
         "noise_share": noise,
         "noise_law": _laws(module.likelihood),
+        "signal": [one.signal for one in fitted.signal] or None,  # not recorded in older files
     }
     n_channels, residual = len(noise), module.residual
     if residual is None:
@@ -205,7 +208,9 @@ def _of_latent(latent: pd.DataFrame | None, parameters: Mapping[str, Any]) -> li
 
 
 def _of_noise(channels: pd.DataFrame) -> list[str]:
-    names = [str(name) for name, share in channels["noise_share"].items() if share > ALL_NOISE]
+    """Of channels that have more to say than what `silent_channels` says of the others."""
+    told = channels["signal"].isin(["none", "constant"])
+    names = [str(name) for name, share in channels.loc[~told, "noise_share"].items() if share > ALL_NOISE]
     if not names:
         return []
     return [
