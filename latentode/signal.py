@@ -143,7 +143,12 @@ def _correlation(x: np.ndarray, y: np.ndarray, weight: np.ndarray | float = 1.0)
 
 
 def silent_channels(names: Sequence[Hashable], found: Sequence[ChannelSignal]) -> list[str]:
-    """The warnings about channels without signal: one about noise, one about constants, as far as there are."""
+    """The warnings about channels without signal: one about noise, one about constants, as far as there are.
+
+    Of a fit whose file is older than such accounts nothing was `found`, and nothing is said.
+    """
+    if not found:
+        return []
     texts = {
         "none": f"no signal was found in {{}}: neither the values before one in its series nor the model explain "
         f"{LEAST**2:.0%} of what is there, and the answers stay near the mean. It may be noise, or change faster than "
