@@ -58,7 +58,9 @@ def split_data(
     seen = shown.mask | (parts.mask & ~shown.mask.any(0))
     values = torch.where(seen, parts.values, torch.nan).numpy()
     if scaling is None:
-        scaling = Scaling.learn(values, parts.spans[shown.observed_lengths > 0].numpy())
+        spans = parts.spans[shown.observed_lengths > 0].numpy()
+        # Of series of one observation only what is asked tells how long a while is.
+        scaling = Scaling.learn(values, spans if (spans > 0).any() else table.spans())
 
     everything = _without_outliers(scaling.scale(parts, dtype), table.roles)
     data = everything.restrict(~held)

@@ -447,3 +447,13 @@ def test_a_million_spreads_of_outliers_do_not_wreck_a_fit(frame):
         model = quick(max_iter=30).fit(wild)
     found = model.predict(frame)
     assert ((found.hr > 0) & (found.hr < 200)).all()
+
+
+@pytest.mark.filterwarnings("ignore:.*too little to learn from")
+@pytest.mark.filterwarnings("ignore:.*carries no signal")
+def test_of_series_of_one_observation_the_questions_tell_the_unit_of_time():
+    days = pd.to_timedelta([0, 31, 360, 1100], unit="D")
+    frame = pd.DataFrame({"t": days, "x": [np.nan, np.nan, 1.0, np.nan]})
+    model = LatentODE(time_col="t", residual="ou", max_iter=3, random_state=0).fit(frame)
+    assert model.scaling_.time_unit == pytest.approx(1100 * 86400)
+    assert model.predict(frame).x.notna().all()

@@ -64,6 +64,12 @@ class SeriesTable:
         starts = np.searchsorted(self.codes[order], np.arange(len(self.ids) + 1))
         return order[starts[1:] - 1] if last else order[starts[:-1]]
 
+    def spans(self) -> np.ndarray:
+        """Time from each series' first row to its last, queries among them: (n_series,)."""
+        order = np.lexsort((self.times.part, self.times.whole, self.codes))
+        edges = np.searchsorted(self.codes[order], np.arange(len(self.ids) + 1))
+        return self.times[order[edges[1:] - 1]].since(self.times[order[edges[:-1]]])
+
     def merged_rows(self) -> tuple[np.ndarray, np.ndarray]:
         """The observed rows by series and time, and a number for each that rows of equal time share."""
         rows = np.flatnonzero(self.observed_rows)
