@@ -184,7 +184,7 @@ class Likelihood(nn.Module):
         return Nodes(variance, share)
 
     def draw_variance(self, generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-        """Variances of the noise of unit scale, one for each measurement: (*shape, D)."""
+        """Variances of the noise of unit scale, one for each measurement: shape (..., D)."""
         drawn = np.empty((*shape, self.n_channels))
         for law, channels in self._by_law():
             drawn[..., channels] = law.draw(generator, (*shape, len(channels)))
