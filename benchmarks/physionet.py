@@ -34,7 +34,7 @@ NO_DATA = (
 def make_model(random_state: int = 0, **settings: object) -> LatentODE:
     """Forecasts only are asked for, and what is told of a stay is used; the rest is left to the defaults."""
     static_cols = physionet_task.STATIC_COLS
-    chosen = {"task": "extrapolate", "origin": "last", "static_cols": static_cols} | settings
+    chosen = {"task": "extrapolate", "static_cols": static_cols} | settings
     return LatentODE(id_col="record_id", time_col="time_h", random_state=random_state, **chosen)
 
 

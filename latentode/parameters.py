@@ -22,7 +22,7 @@ _WEIGHT = Interval(Real, 0, None, closed="left")
 # networks' and the residual's sizes one by one, the solver's settings by `Solver`.
 CONSTRAINTS: dict[str, list[Any]] = {
     "task": [StrOptions(set(TASKS))],
-    "origin": [StrOptions({"first", "last"})],
+    "origin": [StrOptions({"first", "last"}), None],
     "likelihood": [StrOptions(set(LAWS)), "array-like"],
     "noise_scale": [StrOptions(set(SCALES))],
     "latent_dim": [_COUNT, None],

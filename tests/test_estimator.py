@@ -358,6 +358,20 @@ def test_every_setting_fits_and_answers(frame, settings):
     assert np.isfinite(model.score(frame))
 
 
+@pytest.mark.parametrize(
+    ("settings", "origin"),
+    [
+        ({}, "first"),
+        ({"task": "interpolate"}, "first"),
+        ({"task": "extrapolate"}, "last"),
+        ({"task": "extrapolate", "origin": "first"}, "first"),
+    ],
+)
+def test_forecasts_start_from_the_last_observation(frame, settings, origin):
+    model = quick(**settings, max_iter=2).fit(frame)
+    assert model.module_.encoder.origin == origin
+
+
 @pytest.mark.filterwarnings("ignore:.*too little to learn:UserWarning")
 def test_observations_in_one_series_only(frame):
     only = frame.copy()

@@ -32,7 +32,7 @@ FIT = """\
 Fit a model to a table and save it.
 
   latentode fit storms.csv --id storm --time time --values lat long wind pressure \\
-      --task extrapolate --set origin=last --set max_iter=600 --out storms.latentode
+      --task extrapolate --set max_iter=600 --out storms.latentode
 """
 
 PREDICT = """\

@@ -50,7 +50,8 @@ class LatentODE(_Fitting, _Solving, _Asking, _Latents, _Scoring, _Files, BaseEst
             most) has an input of its own, and another one, met later, counts as not known.
         task: what the model is to be good at: "interpolate", "extrapolate" or "both". Decides the
             contexts drawn in training and the validation score.
-        origin: where z0 stands, at the "first" or the "last" observation of the context.
+        origin: where z0 stands, at the "first" or the "last" observation of the context; None takes the last for
+            task="extrapolate", from where a forecast is nearest, and else the first.
         likelihood: the law of the observation noise: "gaussian", "student_t" (heavy tails; its degrees of
             freedom are learned) or "laplace", or one for each channel. Under a heavy-tailed one values that lie
             far out count for less.
@@ -141,7 +142,7 @@ class LatentODE(_Fitting, _Solving, _Asking, _Latents, _Scoring, _Files, BaseEst
         *,
         static_cols: Sequence[Hashable] | None = None,
         task: str = "both",
-        origin: str = "first",
+        origin: str | None = None,
         likelihood: str | Sequence[str] = "gaussian",
         noise_scale: str = "learned",
         residual: str | Sequence[str] | None = "auto",

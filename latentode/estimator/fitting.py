@@ -63,7 +63,7 @@ class _Fitting(BaseEstimator):
         problem = FittingProblem(
             table=table,
             task=self.task,
-            origin=self.origin,
+            origin=self._origin(),
             residual=self._kernels(len(table.roles.value_cols)),
             solver=self._solver(self.knot_spacing or START_SPACING),
             fixed_spacing=self.knot_spacing is not None,
@@ -193,15 +193,20 @@ class _Fitting(BaseEstimator):
             return self.context_weight
         return 0.05 if self.task == "extrapolate" else 1.0
 
+    def _origin(self) -> str:
+        if self.origin is not None:
+            return self.origin
+        return "last" if self.task == "extrapolate" else "first"
+
     def _continuity_weight(self) -> float:
-        if self.continuity_weight and self.origin == "last":
+        if self.continuity_weight and self._origin() == "last":
             raise ValueError(
                 "continuity_weight is for origin='first': a z0 at the last observation has no later start to be "
                 "continuous with; leave it None"
             )
         if self.continuity_weight is not None:
             return self.continuity_weight
-        return 0.3 if self.origin == "first" and self.task != "interpolate" else 0.0
+        return 0.3 if self._origin() == "first" and self.task != "interpolate" else 0.0
 
 
 def _check_observed(table: SeriesTable) -> None:
