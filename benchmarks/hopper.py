@@ -26,8 +26,12 @@ DATA = Path(__file__).parents[1] / "out" / "hopper.npz"
 
 
 def make_model(question: str, random_state: int = 0, **settings: object) -> LatentODE:
-    """Told which question will be asked; the rest is left to the defaults."""
-    chosen = {"task": TASK[question]} | settings
+    """Told which question will be asked; the rest is left to the defaults.
+
+    But for the residual process in extrapolation: what the trajectory missed of the known part says little of twice
+    its length later, and on validation data the trajectory alone errs by a third less.
+    """
+    chosen = {"task": TASK[question]} | ({"residual": None} if question == "extrapolation" else {}) | settings
     return LatentODE(id_col="series", time_col="time", random_state=random_state, **chosen)
 
 
