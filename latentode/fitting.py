@@ -256,11 +256,11 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
     # Warnings point past `fit` and the wrappers around it and this, to the user's own line.
     warning = fitted.solver_report().warning
     if warning is not None:
-        warnings.warn(warning, stacklevel=5)
+        warnings.warn(warning, stacklevel=6)
     for silent in silent_channels(fitted.roles.value_cols, fitted.signal):
-        warnings.warn(silent, stacklevel=5)
+        warnings.warn(silent, stacklevel=6)
     if history[-1].ended == "interrupt":
-        warnings.warn(_interrupted(history[-1], options, problem.checkpoint), stacklevel=5)
+        warnings.warn(_interrupted(history[-1], options, problem.checkpoint), stacklevel=6)
     elif problem.checkpoint is not None:
         problem.checkpoint.remove()
     return fitted
