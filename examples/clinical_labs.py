@@ -27,13 +27,12 @@ from sklearn.preprocessing import StandardScaler
 from latentode import LatentODE, plotting
 from latentode.datasets import load_physionet2012, load_physionet2012_parquet
 
-QUICK = "--quick" in sys.argv
+ARGUMENTS = [] if "ipykernel" in sys.modules else sys.argv[1:]  # a notebook's are its own
+QUICK = "--quick" in ARGUMENTS
 OUT = Path("out")
 OUT.mkdir(exist_ok=True)
 torch.set_num_threads(1)
-given = [argument for argument in sys.argv[1:] if not argument.startswith("-")]
-if "ipykernel" in sys.modules:  # a notebook's arguments are its own
-    given = []
+given = [argument for argument in ARGUMENTS if not argument.startswith("-")]
 FOLDER = Path(given[0]) if given else Path("physionet2012")
 CHANNELS = [
     "HR",
@@ -132,5 +131,4 @@ plotting.plot_trajectories(
 for ax in panels:
     ax.set_title(f"stay {longest}")
 figure.savefig(OUT / "clinical_labs.png", dpi=150)
-plt.close(figure)
 print(f"figure in {OUT / 'clinical_labs.png'}")

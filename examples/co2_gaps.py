@@ -10,7 +10,6 @@
 import sys
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
@@ -18,7 +17,8 @@ import torch
 from latentode import LatentODE, plotting
 from latentode.datasets import load_co2
 
-QUICK = "--quick" in sys.argv
+ARGUMENTS = [] if "ipykernel" in sys.modules else sys.argv[1:]  # a notebook's are its own
+QUICK = "--quick" in ARGUMENTS
 OUT = Path("out")
 OUT.mkdir(exist_ok=True)
 torch.set_num_threads(1)
@@ -50,5 +50,4 @@ ax = plotting.plot_trajectories(
 )
 ax.set(ylabel="carbon dioxide, ppm", xlabel="")
 ax.figure.savefig(OUT / "co2_gaps.png", dpi=150)
-plt.close(ax.figure)
 print(f"figure in {OUT / 'co2_gaps.png'}")

@@ -18,7 +18,8 @@ import torch
 
 from latentode import LatentODE, plotting
 
-QUICK = "--quick" in sys.argv
+ARGUMENTS = [] if "ipykernel" in sys.modules else sys.argv[1:]  # a notebook's are its own
+QUICK = "--quick" in ARGUMENTS
 OUT = Path("out")
 OUT.mkdir(exist_ok=True)
 torch.set_num_threads(1)
@@ -88,5 +89,4 @@ prior.set(ylabel="weight, g", ylim=np.log([30, 520]))
 for ax in forecasts:
     ax.set_ylabel("")
 figure.savefig(OUT / "growth_curves.png", dpi=150)
-plt.close(figure)
 print(f"figure in {OUT / 'growth_curves.png'}")

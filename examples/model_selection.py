@@ -25,6 +25,7 @@ from sklearn.model_selection import GridSearchCV, GroupKFold
 from latentode import LatentODE, plotting
 from latentode.datasets import make_lotka_volterra
 
+ARGUMENTS = [] if "ipykernel" in sys.modules else sys.argv[1:]  # a notebook's are its own
 LATENT_DIMS = [2, 4, 8]
 RESIDUALS = [None, "ou", "matern32"]
 N_FOLDS = 3
@@ -73,7 +74,8 @@ def draw(table: pd.DataFrame, model: LatentODE, test: pd.DataFrame, truth: pd.Da
         folds = rows.filter(regex=r"^split\d+_test_score$")
         scores.plot(sizes, folds, ".", color=COLOURS[name], alpha=0.35)
     scores.set_xscale("log", base=2)
-    scores.set_xticks(LATENT_DIMS, [str(size) for size in LATENT_DIMS])
+    tried = sorted(table["latent_dim"].unique())
+    scores.set_xticks(tried, [str(size) for size in tried])
     scores.set(xlabel="latent dimensions", ylabel="score on series held back (nats a value)")
     scores.legend(frameon=False, title="residual process")
 
@@ -84,11 +86,10 @@ def draw(table: pd.DataFrame, model: LatentODE, test: pd.DataFrame, truth: pd.Da
     )
     forecast.set_title("the chosen model and a series it never saw")
     figure.savefig(path, dpi=150)
-    plt.close(figure)
 
 
 # %%
-def main(arguments: list[str] | None = None) -> None:
+def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(
         description="Chooses sizes and residual kernels by cross-validation over series."
     )
@@ -124,4 +125,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 # %%
 if __name__ == "__main__":
-    main([] if "ipykernel" in sys.modules else None)  # a notebook's arguments are its own
+    main(ARGUMENTS)

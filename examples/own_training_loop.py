@@ -18,7 +18,8 @@ from torch import nn
 from latentode import GaussianLikelihood, GRUEncoder, LatentODEModel, MLPField, SeriesBatch, Solver, elbo
 from latentode.datasets import make_oscillator
 
-QUICK = "--quick" in sys.argv
+ARGUMENTS = [] if "ipykernel" in sys.modules else sys.argv[1:]  # a notebook's are its own
+QUICK = "--quick" in ARGUMENTS
 OUT = Path("out")
 OUT.mkdir(exist_ok=True)
 torch.set_num_threads(1)
@@ -122,5 +123,4 @@ for ax in panels[1]:
 for ax in panels[:, 0]:
     ax.set_ylabel("position")
 figure.savefig(OUT / "own_training_loop.png", dpi=150)
-plt.close(figure)
 print(f"figure in {OUT / 'own_training_loop.png'}")

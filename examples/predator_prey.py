@@ -17,7 +17,8 @@ import torch
 from latentode import LatentODE, plotting
 from latentode.datasets import make_lotka_volterra
 
-QUICK = "--quick" in sys.argv
+ARGUMENTS = [] if "ipykernel" in sys.modules else sys.argv[1:]  # a notebook's are its own
+QUICK = "--quick" in ARGUMENTS
 OUT = Path("out")
 OUT.mkdir(exist_ok=True)
 torch.set_num_threads(1)
@@ -76,5 +77,4 @@ plotting.plot_latent(
     model, counted[test], color="prey", series=list(clean["series"].unique()[:8]), ax=portrait
 )
 figure.savefig(OUT / "predator_prey.png", dpi=150)
-plt.close(figure)
 print(f"figure in {OUT / 'predator_prey.png'}")

@@ -17,7 +17,8 @@ from torch import nn
 from latentode import MLPField, Solver
 from latentode.solve import solve
 
-QUICK = "--quick" in sys.argv
+ARGUMENTS = [] if "ipykernel" in sys.modules else sys.argv[1:]  # a notebook's are its own
+QUICK = "--quick" in ARGUMENTS
 OUT = Path("out")
 OUT.mkdir(exist_ok=True)
 torch.set_num_threads(1)
@@ -157,5 +158,4 @@ for ax, (name, field) in zip(panels, fields.items(), strict=True):
 panels[0].set_ylabel("angular velocity")
 panels[1].legend(frameon=False, fontsize="small")
 figure.savefig(OUT / "residual_network.png", dpi=150)
-plt.close(figure)
 print(f"\nfigure in {OUT / 'residual_network.png'}")

@@ -17,7 +17,8 @@ import torch
 from latentode import LatentODE, plotting
 from latentode.datasets import make_spirals
 
-QUICK = "--quick" in sys.argv
+ARGUMENTS = [] if "ipykernel" in sys.modules else sys.argv[1:]  # a notebook's are its own
+QUICK = "--quick" in ARGUMENTS
 OUT = Path("out")
 OUT.mkdir(exist_ok=True)
 torch.set_num_threads(1)
@@ -65,5 +66,4 @@ plane.set(xlabel="x", ylabel="y", aspect="equal")
 plane.legend(frameon=False, fontsize="small")
 plotting.plot_latent(model, test, color="turn", series=list(range(16)), ax=portrait)
 figure.savefig(OUT / "spirals.png", dpi=150)
-plt.close(figure)
 print(f"figure in {OUT / 'spirals.png'}")

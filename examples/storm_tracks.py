@@ -30,6 +30,7 @@ from latentode.demo.storm_task import (
     split_by_season,
 )
 
+ARGUMENTS = [] if "ipykernel" in sys.modules else sys.argv[1:]  # a notebook's are its own
 LEVEL = 90
 
 
@@ -100,7 +101,6 @@ def draw_storm(model: LatentODE, storms: pd.DataFrame, name: str, origin: str, p
     )
     wind.set_title("wind (kt)")
     figure.savefig(path, dpi=150)
-    plt.close(figure)
 
 
 def draw_errors(table: pd.DataFrame, path: Path) -> None:
@@ -135,18 +135,17 @@ def draw_errors(table: pd.DataFrame, path: Path) -> None:
     handles, labels = panels[1].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=6, frameon=False, fontsize="small")
     figure.savefig(path, dpi=150)
-    plt.close(figure)
 
 
 # %%
-def main(given: list[str] | None = None) -> None:
-    arguments = argparse.ArgumentParser(
+def main(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(
         description="Forecasts Atlantic storms and prints the errors beside those of simpler answers."
     )
-    arguments.add_argument("--out", type=Path, default=Path("out"), help="folder for tables and figures")
-    arguments.add_argument("--max-iter", type=int, default=600, help="training steps at most")
-    arguments.add_argument("--quick", action="store_true", help="a smoke run: few steps, few storms")
-    chosen = arguments.parse_args(given)
+    parser.add_argument("--out", type=Path, default=Path("out"), help="folder for tables and figures")
+    parser.add_argument("--max-iter", type=int, default=600, help="training steps at most")
+    parser.add_argument("--quick", action="store_true", help="a smoke run: few steps, few storms")
+    chosen = parser.parse_args(arguments)
     chosen.out.mkdir(parents=True, exist_ok=True)
 
     # The networks are small: a second thread waits more than it works.
@@ -194,4 +193,4 @@ def main(given: list[str] | None = None) -> None:
 
 # %%
 if __name__ == "__main__":
-    main([] if "ipykernel" in sys.modules else None)  # a notebook's arguments are its own
+    main(ARGUMENTS)

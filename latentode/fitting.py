@@ -29,7 +29,7 @@ from latentode.solve import Solver
 from latentode.solver_report import SolverReport, report_solver
 from latentode.split import split_data
 from latentode.training import Record, TrainingOptions, train
-from latentode.verdict import Verdict, judge
+from latentode.verdict import Verdict, collapse, judge
 
 __all__ = ["Fitted", "FittingProblem", "fit_model"]
 
@@ -37,6 +37,10 @@ _log = logging.getLogger("latentode")
 
 # Series whose trajectories the solver is judged on.
 PROBES = 32
+
+# A posterior is called collapsed after so many steps, where training did not end by itself, and of so many series:
+# before, it may be about to learn, and of fewer there is little to tell apart.
+LEAST_STEPS, LEAST_SERIES = 100, 5
 
 
 @dataclass(frozen=True)
@@ -256,11 +260,14 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
     # Warnings point past `fit` and the wrappers around it and this, to the user's own line.
     warning = fitted.solver_report().warning
     if warning is not None:
-        warnings.warn(warning, stacklevel=5)
+        warnings.warn(warning, stacklevel=6)
     for silent in silent_channels(fitted.roles.value_cols, fitted.signal):
-        warnings.warn(silent, stacklevel=5)
+        warnings.warn(silent, stacklevel=6)
+    collapsed = _collapsed(fitted, options)
+    if collapsed is not None:
+        warnings.warn(collapsed, stacklevel=6)
     if history[-1].ended == "interrupt":
-        warnings.warn(_interrupted(history[-1], options, problem.checkpoint), stacklevel=5)
+        warnings.warn(_interrupted(history[-1], options, problem.checkpoint), stacklevel=6)
     elif problem.checkpoint is not None:
         problem.checkpoint.remove()
     return fitted
@@ -292,6 +299,18 @@ def _interrupted(last: Record, options: TrainingOptions, checkpoint: Checkpoint 
     if checkpoint is not None and checkpoint.path.exists():
         message += f". The same call of fit goes on from the checkpoint {checkpoint.path}"
     return message
+
+
+def _collapsed(fitted: Fitted, options: TrainingOptions) -> str | None:
+    """The warning of a posterior that learned nothing of a signal that is there, see `verdict.collapse`."""
+    verdict = fitted.verdict
+    last = fitted.history[-1]
+    trained = last.iteration >= LEAST_STEPS or last.ended == "patience"
+    if verdict is None or not trained or verdict.n_series < LEAST_SERIES:
+        return None
+    if not any(channel.signal == "found" for channel in fitted.signal):
+        return None  # what `silent_channels` says of it is the reason
+    return collapse(verdict.latent, options.kl_weight)
 
 
 def _probe(model: LatentODEModel, data: SeriesCollection, device: str) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.distributions import Normal
@@ -23,10 +25,10 @@ MIN_NOISE = 1e-2
 class _Process(nn.Module):
     """x(t) = r(t) + noise: the model without its trajectory."""
 
-    def __init__(self, n_channels: int, kernel: str) -> None:
+    def __init__(self, kernels: Sequence[str]) -> None:
         super().__init__()
-        self.residual = GaussMarkov(n_channels, kernel, scale=0.7, length=0.2)
-        self.raw_noise = nn.Parameter(torch.full((n_channels,), -1.5))
+        self.residual = GaussMarkov(len(kernels), kernels, scale=0.7, length=0.2)
+        self.raw_noise = nn.Parameter(torch.full((len(kernels),), -1.5))
 
     @property
     def noise_variance(self) -> Tensor:
@@ -76,25 +78,26 @@ def choose_kernels(
     counts = sum((target.mask.sum((0, 1)) for _, target in validation), torch.zeros(data.n_channels))
     if not bool((counts > 0).any()):
         return (DEFAULT,) * data.n_channels
-    # The same batches for every kernel.
-    batches = [
-        torch.randint(len(data), (min(BATCH_SIZE, 2 * len(data)),), generator=generator)
-        for _ in range(N_STEPS)
-    ]
-    scores = {}
-    for kernel in KERNELS:
-        if kernel == "iou" and task == "both":
-            continue
-        process = _Process(data.n_channels, kernel).to(data.values.dtype)
-        optimiser = torch.optim.Adam(process.parameters(), lr=LEARNING_RATE)
-        for indices in batches:
-            batch = data.batch(indices).compact()
-            loss = -process.log_likelihood(batch).sum() / batch.mask.sum().clamp(min=1)
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-        score = sum(process.log_density(context, target).sum((0, 1)) for context, target in validation)
-        scores[kernel] = torch.nan_to_num(torch.as_tensor(score), nan=-torch.inf)
-    best = torch.stack(list(scores.values())).argmax(0).tolist()
-    names = list(scores)
-    return tuple(names[number] if counts[channel] > 0 else DEFAULT for channel, number in enumerate(best))
+    kernels = [kernel for kernel in KERNELS if kernel != "iou" or task != "both"]
+    # Channels know nothing of each other, so a channel for each kernel lets all be fitted at once, to the same batches.
+    process = _Process([kernel for kernel in kernels for _ in range(data.n_channels)]).to(data.values.dtype)
+    optimiser = torch.optim.Adam(process.parameters(), lr=LEARNING_RATE)
+    for _ in range(N_STEPS):
+        indices = torch.randint(len(data), (min(BATCH_SIZE, 2 * len(data)),), generator=generator)
+        batch = data.batch(indices).compact()
+        loss = -process.log_likelihood(_repeat(batch, len(kernels))).sum() / batch.mask.sum().clamp(min=1)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    densities = (
+        process.log_density(*(_repeat(batch, len(kernels)) for batch in pair)).sum((0, 1))
+        for pair in validation
+    )
+    scores = torch.nan_to_num(sum(densities, torch.zeros(())), nan=-torch.inf).view(len(kernels), -1)
+    best = scores.argmax(0).tolist()
+    return tuple(kernels[number] if counts[channel] > 0 else DEFAULT for channel, number in enumerate(best))
+
+
+def _repeat(batch: SeriesBatch, n_times: int) -> SeriesBatch:
+    """All channels, then all again, so often."""
+    return SeriesBatch(batch.times, batch.values.repeat(1, 1, n_times), batch.mask.repeat(1, 1, n_times))

@@ -86,7 +86,7 @@ def _without_outliers(scaled: SeriesCollection, roles: Roles) -> SeriesCollectio
     warnings.warn(
         f"values more than {LARGEST_TARGET:.0f} spreads from the middle of their column are left out of the fit: "
         f"{listed}. Look for wrong units and faulty readings there",
-        stacklevel=7,  # past `fit_model`, `fit` and a wrapper around each, to the user's own line
+        stacklevel=8,  # past `fit_model`, `fit` and the wrappers around each, to the user's own line
     )
     return replace(scaled, values=scaled.values * usual, mask=scaled.mask & usual)
 
@@ -96,7 +96,7 @@ def _warn_of_idle(statics: Statics) -> None:
         listed = ", ".join(map(repr, statics.idle))
         warnings.warn(
             f"static columns that are the same in all training series tell nothing and are ignored: {listed}",
-            stacklevel=7,  # as above
+            stacklevel=8,  # as above
         )
 
 

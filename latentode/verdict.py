@@ -29,10 +29,13 @@ from latentode.pieces import MAX_ROWS
 from latentode.series import SeriesCollection
 from latentode.split import LARGEST_TARGET
 
-__all__ = ["Verdict", "judge"]
+__all__ = ["Verdict", "collapse", "judge"]
 
 # Training series whose posteriors are looked at.
 N_ENCODED = 200
+
+# Nats of KL a series under which its z0 tells next to nothing of it.
+COLLAPSED = 1.0
 
 # Of the contexts that bands are adjusted by, where they aren't: two cuts and a subset.
 SOME_CONTEXTS = (1, 4, 7)
@@ -176,6 +179,19 @@ def judge(
         coverage=coverage,
     )
     return calibration, verdict
+
+
+def collapse(latent: Tensor, kl_weight: float) -> str | None:
+    """What is to be said of a posterior that is the prior for every series, see `Verdict.latent`; None of others."""
+    total = float(latent[0].sum())
+    if total >= COLLAPSED:
+        return None
+    return (
+        f"the KL is {total:.2g} nats a series, under {COLLAPSED:g}: z0 tells next to nothing of one series from "
+        "another (posterior collapse). Forecasts are then the same trajectory for all and what the residual "
+        "process adds, and `encode` has little to say. That is right where series differ by chance alone; else "
+        f"try a smaller kl_weight (it was {kl_weight:g}) or more training"
+    )
 
 
 def _scored(parts: SeriesCollection) -> SeriesCollection:

@@ -421,17 +421,19 @@ def test_local_times_that_a_zone_had_twice_or_never_are_named():
 
 
 def test_frames_of_another_layout_than_the_fit_are_named():
-    model = LatentODE(max_iter=1, random_state=0).fit(FRAME.set_index(["patient", "hours"]))
+    model = LatentODE(max_iter=1, residual="ou", random_state=0).fit(FRAME.set_index(["patient", "hours"]))
     with pytest.raises(ValueError, match=r"fitted to a frame with a \(series, time\) index"):
         model.predict(FRAME)
-    model = LatentODE(max_iter=1, random_state=0).fit(np.random.default_rng(0).normal(size=(100, 2)))
+    model = LatentODE(max_iter=1, residual="ou", random_state=0).fit(
+        np.random.default_rng(0).normal(size=(100, 2))
+    )
     with pytest.raises(ValueError, match="X has 3 features, but LatentODE is expecting 2"):
         model.predict([[1.0, 2.0, 3.0]] * 5)
 
 
 def test_datetime_models_name_bad_horizons_and_zones():
     zoned = changed(hours=pd.Timestamp("2024-01-01", tz="UTC") + pd.to_timedelta(FRAME.hours, "h"))
-    model = LatentODE("patient", "hours", max_iter=2, random_state=0).fit(zoned)
+    model = LatentODE("patient", "hours", max_iter=2, residual="ou", random_state=0).fit(zoned)
     with pytest.raises(TypeError, match="horizon must be a length of time such as '48h'"):
         model.forecast(zoned, 48)
     with pytest.raises(ValueError, match="horizon='soon' is no length of time"):

@@ -132,10 +132,10 @@ def test_datetimes_zones_and_ids_with_zeros_survive(tmp_path, capsys):
 
 def test_a_model_of_an_index_reads_its_columns(tmp_path, labs, capsys):
     frame = make_frame().set_index(["patient", "hours"])
-    LatentODE(max_iter=2, random_state=0).fit(frame).save(tmp_path / "m")
+    LatentODE(max_iter=2, residual="ou", random_state=0).fit(frame).save(tmp_path / "m")
     assert run("predict", tmp_path / "m", labs) == 0
     assert capsys.readouterr().out.startswith("patient,hours,hr")
-    LatentODE(max_iter=2, random_state=0).fit(frame.to_numpy()).save(tmp_path / "array")
+    LatentODE(max_iter=2, residual="ou", random_state=0).fit(frame.to_numpy()).save(tmp_path / "array")
     assert run("predict", tmp_path / "array", labs) == 1
     assert "fitted to an array or to an index without a name" in told(capsys)
 

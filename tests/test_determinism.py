@@ -1,11 +1,13 @@
 """The same bits from the same seed, wherever; and nothing outside a model is touched by it."""
 
+import inspect
 import os
 import random
 import subprocess
 import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import matplotlib as mpl
@@ -160,6 +162,55 @@ def test_a_fit_takes_gradients_whatever_its_caller_has_turned_off(off):
         assert not torch.is_grad_enabled()
     pd.testing.assert_frame_equal(model.predict(frame), expected.predict(frame), check_exact=True)
     model.set_params(warm_start=True).fit(frame)
+
+
+@contextmanager
+def default_device(name):
+    torch.set_default_device(name)
+    try:
+        yield
+    finally:
+        torch.set_default_device(None)
+
+
+@pytest.mark.parametrize("chosen", [default_device, torch.device])
+def test_the_default_device_does_not_matter(chosen, tmp_path):
+    """Tensors on the meta device hold no values: whatever is made there shows."""
+    frame = make_frame()
+
+    def answers(path):
+        model = LatentODE("patient", "hours", max_iter=3, random_state=0).fit(frame)
+        model.save(path)
+        model.set_solver(method="dopri5")
+        latent = model.latent(frame)
+        return [
+            model.predict(frame, level=90),
+            model.forecast(frame, 2.0),
+            model.sample(frame, n_samples=2, random_state=0),
+            model.sample_prior(2, random_state=0),
+            model.impute(frame),
+            model.encode(frame),
+            latent,
+            model.velocity(latent),
+            model.score_samples(frame),
+            pd.DataFrame({"score": [model.score(frame)], "error": [model.solver_report_.error]}),
+            LatentODE.load(path).predict(frame),
+        ]
+
+    expected = answers(tmp_path / "one")
+    with chosen("meta"):
+        found = answers(tmp_path / "other")
+        assert torch.empty(0).is_meta
+    for one, other in zip(found, expected, strict=True):
+        pd.testing.assert_frame_equal(one, other, check_exact=True)
+
+
+def test_every_public_method_is_kept_from_the_default_device():
+    methods = [name for name, _ in inspect.getmembers(LatentODE, callable) if not name.startswith("_")]
+    ours = [getattr(LatentODE, name) for name in methods]
+    ours = [method for method in ours if method.__module__.startswith("latentode")]
+    assert len(ours) > 12
+    assert all(hasattr(method, "__wrapped__") for method in ours)
 
 
 def test_threads_may_fit_and_ask_at_once(fitted):

@@ -17,7 +17,7 @@ CLOSE = {"rtol": 1e-4, "atol": 1e-3}
 
 
 def quick(**settings):
-    return LatentODE("patient", "hours", **({"max_iter": 5, "random_state": 0} | settings))
+    return LatentODE("patient", "hours", **({"max_iter": 5, "residual": "ou", "random_state": 0} | settings))
 
 
 def close(one, other):
@@ -335,7 +335,7 @@ def test_the_best_weights_by_validation_are_kept(frame, monkeypatch):
     "settings",
     [
         {"residual": None},
-        {"residual": "ou"},
+        {"residual": "auto"},
         {"residual": ["ou", "matern32", "iou"]},
         {"origin": "last"},
         {"task": "interpolate"},
@@ -409,7 +409,7 @@ def test_times_frames_keep_their_index_and_dtypes(fitted, frame):
 
 
 def test_the_solver_can_be_changed_after_the_fit(frame):
-    model = quick(max_iter=30).fit(frame)
+    model = quick(max_iter=15).fit(frame)
     before = model.predict(frame, times=[5.0])
     coarse = model.set_solver(method="euler", knot_spacing=0.5).predict(frame, times=[5.0])
     fine = model.set_solver(method="dopri5", rtol=1e-7, atol=1e-8, knot_spacing=1 / 64).predict(
@@ -453,12 +453,12 @@ def test_a_failed_fit_leaves_the_model_as_it_was(frame):
 
 def test_a_million_spreads_of_outliers_do_not_wreck_a_fit(frame):
     wild = pd.concat(
-        [make_frame(seed=s).assign(patient=lambda f, s=s: f.patient + f"-{s}") for s in range(8)]
+        [make_frame(seed=s).assign(patient=lambda f, s=s: f.patient + f"-{s}") for s in range(4)]
     )
     wild = wild.reset_index(drop=True)
     wild.loc[17, "hr"] = 1e7
     with pytest.warns(UserWarning, match="1 of column 'hr'"):
-        model = quick(max_iter=30).fit(wild)
+        model = quick(max_iter=20).fit(wild)
     found = model.predict(frame)
     assert ((found.hr > 0) & (found.hr < 200)).all()
 

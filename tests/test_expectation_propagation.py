@@ -100,7 +100,7 @@ def slopes(problem, n_steps):
         for step in (1e-4, -1e-4):
             with torch.no_grad():
                 leaf += step * direction
-                values.append(problem.value(offset=offset, n_steps=100).sum())
+                values.append(problem.value(offset=offset, n_steps=50).sum())
                 leaf -= step * direction
         found.append(torch.stack([(gradient * direction).sum(), (values[0] - values[1]) / 2e-4]))
     return torch.stack(found, 1)
@@ -112,7 +112,7 @@ def test_the_gradient_is_that_of_the_value_with_its_sites_found_anew(noise, monk
     monkeypatch.setattr(expectation_propagation, "LEAST_PRECISION", 1e-4)
     problem = Problem(noise)
     problem.residuals *= 0.2
-    by_gradient, by_differences = slopes(problem, n_steps=100)
+    by_gradient, by_differences = slopes(problem, n_steps=50)
     # The nodes of Student's t and of a Laplace near its peak are a quadrature.
     torch.testing.assert_close(by_gradient, by_differences, rtol=2e-3, atol=2e-3)
 

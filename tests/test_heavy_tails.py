@@ -10,7 +10,7 @@ from latentode import LatentODE
 from tests.conftest import make_frame
 
 SETTINGS = {
-    "student_t": {"likelihood": "student_t"},
+    "student_t": {"likelihood": "student_t", "residual": "matern32"},
     "laplace, no residual": {"likelihood": "laplace", "residual": None},
     "each its own, predicted": {
         "likelihood": ["student_t", "gaussian", "laplace"],
@@ -23,7 +23,7 @@ SETTINGS = {
 @pytest.fixture(scope="module")
 def fits():
     return {
-        name: LatentODE("patient", "hours", max_iter=30, random_state=0, **settings).fit(make_frame())
+        name: LatentODE("patient", "hours", max_iter=10, random_state=0, **settings).fit(make_frame())
         for name, settings in SETTINGS.items()
     }
 

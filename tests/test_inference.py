@@ -61,7 +61,7 @@ def test_a_series_longer_than_a_window_is_answered_everywhere():
     time = np.arange(700.0)
     frame = pd.DataFrame({"time": time, "x": np.sin(time / 5)}).set_index("time")
     frame.loc[300:320] = np.nan
-    model = LatentODE(max_iter=3, random_state=0).fit(frame)
+    model = LatentODE(max_iter=3, residual="ou", random_state=0).fit(frame)
     found = model.predict(frame, level=90)
     assert np.isfinite(found.to_numpy()).all()
     assert found.index.equals(frame.index)

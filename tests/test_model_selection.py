@@ -1,10 +1,12 @@
 """The example that searches over series runs, and chooses by series it did not train on."""
 
 import pandas as pd
+import pytest
 
 from examples import model_selection
 
 
+@pytest.mark.slow
 def test_the_quick_run_writes_its_table_and_figure(tmp_path, capsys):
     model_selection.main(["--quick", "--out", str(tmp_path)])
     table = pd.read_csv(tmp_path / "scores.csv")

@@ -95,7 +95,9 @@ def test_a_stiff_field_is_said_to_be_stiff():
 
 def test_the_estimator_reports_and_keeps_it_in_the_file(tmp_path):
     observed, _ = make_oscillator(n_series=12, seed=0)
-    model = LatentODE(id_col="series", time_col="time", max_iter=40, random_state=0).fit(observed)
+    model = LatentODE(id_col="series", time_col="time", residual=None, max_iter=40, random_state=0).fit(
+        observed
+    )
     before = model.solver_report_
     assert before.method == "tsit5"
     assert before.engine == "fused"
@@ -115,7 +117,13 @@ def test_the_estimator_reports_and_keeps_it_in_the_file(tmp_path):
 def test_a_fit_warns_where_its_solver_limits_it():
     observed, _ = make_oscillator(n_series=12, seed=0)
     model = LatentODE(
-        id_col="series", time_col="time", method="euler", knot_spacing=0.5, max_iter=60, random_state=0
+        id_col="series",
+        time_col="time",
+        method="euler",
+        knot_spacing=0.5,
+        residual="ou",
+        max_iter=60,
+        random_state=0,
     )
     with pytest.warns(
         UserWarning, match="the solver, not the data, limits the accuracy: euler errs by"

@@ -73,7 +73,14 @@ def parting(n_series, seed):
 )
 def test_what_only_a_static_column_tells_is_used_with_observations_and_without(static_cols):
     train, test = parting(80, seed=0), parting(40, seed=1)
-    model = LatentODE("id", "t", ["x"], static_cols=static_cols, max_iter=150, random_state=0).fit(train)
+    settings = {
+        "residual": None,
+        "latent_dim": 2,
+        "encoder_units": 16,
+        "decoder_units": (16,),
+        "max_iter": 150,
+    }
+    model = LatentODE("id", "t", ["x"], static_cols=static_cols, random_state=0, **settings).fit(train)
     late = test[test["t"] > 1]
     # A model that can't tell up from down errs by the rise itself at least.
     unable = np.sqrt(np.mean((late["t"] - 0.7) ** 2))

@@ -264,6 +264,26 @@ def test_a_collapse_is_told_in_plain_words(fitted_to_swings, kl, said):
         assert "a smaller kl_weight (it was 0.1)" in found[0]
 
 
+# Of two phases of one oscillation z0 has to tell; a hundredfold KL forbids it.
+FORBIDDING = {"max_iter": 100, "kl_weight": 30.0, "residual": None}
+
+
+def test_a_fit_warns_of_a_collapse_with_its_remedy():
+    observed, _ = make_oscillator(n_series=24, seed=3)
+    with pytest.warns(UserWarning, match=r"posterior collapse.*smaller kl_weight \(it was 30\)") as caught:
+        LatentODE("series", "time", **SMALL | FORBIDDING).fit(observed)
+    assert caught[0].filename == __file__
+
+
+def test_of_noise_a_fit_warns_of_the_noise_and_of_no_collapse():
+    noise, _ = make_oscillator(n_series=24, seed=3)
+    noise = noise.assign(position=np.random.default_rng(0).normal(size=len(noise))).drop(columns="velocity")
+    with pytest.warns(UserWarning, match="no signal was found") as caught:
+        model = LatentODE("series", "time", **SMALL | FORBIDDING).fit(noise)
+    assert len(caught) == 1
+    assert model.summary().latent["kl"].sum() < 1
+
+
 def test_idle_dimensions_and_noise_alone_are_remarked_on(fitted_to_swings):
     fitted = fitted_to_swings.fitted_
     latent = fitted.verdict.latent.clone()

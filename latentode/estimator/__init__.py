@@ -13,6 +13,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from latentode.estimator.asking import _Asking
+from latentode.estimator.devices import whatever_the_default_device
 from latentode.estimator.files import _Files
 from latentode.estimator.fitting import _Fitting
 from latentode.estimator.latents import _Latents
@@ -23,6 +24,7 @@ from latentode.parameters import CONSTRAINTS
 __all__ = ["LatentODE"]
 
 
+@whatever_the_default_device
 class LatentODE(_Fitting, _Solving, _Asking, _Latents, _Scoring, _Files, BaseEstimator):
     r"""A latent ODE for irregular series with missing values, fitted to a long DataFrame.
 

@@ -228,5 +228,5 @@ def _warn_of_little(table: SeriesTable) -> None:
             "better than the last value carried forward, and their bands far too narrow. Fit more series, or "
             "compare with simple answers on data held back",
             UserWarning,
-            stacklevel=4,  # past `fit` and the wrapper around it, to the user's own line
+            stacklevel=5,  # past `fit` and the wrappers around it, to the user's own line
         )

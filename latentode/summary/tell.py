@@ -13,13 +13,14 @@ from latentode.frames import CategoryColumn, NumberColumn
 from latentode.likelihoods import Likelihood
 from latentode.signal import silent_channels
 from latentode.summary.report import Summary
+from latentode.verdict import Verdict, collapse
 
 __all__ = ["summarize"]
 
 _CLOCKS = {"number": "numbers", "datetime": "datetimes", "timedelta": "lengths of time"}
 
-# Nats of KL a series under which its z0 tells next to nothing of it, and of one dimension alone.
-COLLAPSED, IDLE = 1.0, 0.05
+# Nats of KL a series under which a dimension of its z0 tells next to nothing of it.
+IDLE = 0.05
 
 # Noise of this share of a channel's spread leaves nothing to predict.
 ALL_NOISE = 0.9
@@ -36,7 +37,7 @@ def summarize(fitted: Fitted, parameters: Mapping[str, Any]) -> Summary:
     remarks = [
         *_of_training(fitted),
         *_of_bands(coverage, calibrated=fitted.calibration is not None),
-        *_of_latent(latent, parameters),
+        *_of_latent(verdict, parameters),
         *silent_channels(fitted.roles.value_cols, fitted.signal),
         *_of_noise(channels),
     ]
@@ -188,22 +189,16 @@ def _of_bands(coverage: pd.DataFrame | None, *, calibrated: bool) -> list[str]:
     ]
 
 
-def _of_latent(latent: pd.DataFrame | None, parameters: Mapping[str, Any]) -> list[str]:
-    if latent is None:
+def _of_latent(verdict: Verdict | None, parameters: Mapping[str, Any]) -> list[str]:
+    if verdict is None:
         return []
-    total = latent["kl"].sum()
-    if total < COLLAPSED:
-        return [
-            f"the KL is {total:.2g} nats a series, under {COLLAPSED:g}: z0 tells next to nothing of one series from "
-            "another (posterior collapse). Forecasts are then the same trajectory for all and what the residual "
-            "process adds, and `encode` has little to say. That is right where series differ by chance alone; else "
-            f"try a smaller kl_weight (it was {parameters['kl_weight']:g}) or more training"
-        ]
-    idle = int((latent["kl"] < IDLE).sum())
+    collapsed = collapse(verdict.latent, parameters["kl_weight"])
+    if collapsed is not None:
+        return [collapsed]
+    kl = verdict.latent[0]
+    idle = int((kl < IDLE).sum())
     if idle:
-        return [
-            f"{idle} of {len(latent)} latent dimensions hold nothing; a smaller latent_dim would do as well"
-        ]
+        return [f"{idle} of {len(kl)} latent dimensions hold nothing; a smaller latent_dim would do as well"]
     return []
 
 
