@@ -15,6 +15,7 @@ from latentode.fitting import Fitted
 from latentode.frames import Instants, Questions, SeriesTable
 from latentode.pieces import Queries
 from latentode.series import SeriesBatch, SeriesCollection
+from latentode.spans import MAX_ROWS
 
 __all__ = ["Answers"]
 
@@ -39,18 +40,30 @@ class Answers:
         return order, Queries(times, starts, wanted)
 
     def predict(
-        self, table: SeriesTable, questions: Questions, levels: Sequence[float], n_samples: int, point: str
+        self,
+        table: SeriesTable,
+        questions: Questions,
+        levels: Sequence[float],
+        n_samples: int,
+        point: str,
+        *,
+        parts: bool = False,
     ) -> dict[Hashable, np.ndarray]:
-        """Columns (Q,) of means (or medians), and of a central band's bounds for each level in percent."""
+        """Columns (Q,) of means (or medians), and of a central band's bounds for each level in percent.
+
+        Args:
+            parts: adds the trajectory's and the residual's part of each mean, in the data's units.
+        """
         order, queries = self._queries(table, questions)
         quantiles = [q for level in levels for q in (0.5 - level / 200, 0.5 + level / 200)]
-        mean, bounds = inference.predict(
+        mean, residual, bounds = inference.predict(
             self.fitted.model,
             self._collection(table),
             queries,
             n_samples=n_samples,
             quantiles=[0.5, *quantiles] if point == "median" else quantiles,
             calibration=self.fitted.calibration,
+            reach=self.fitted.reach,
             device=self.device,
         )
         back = np.argsort(order)
@@ -63,6 +76,12 @@ class Answers:
             for number, level in enumerate(levels):
                 columns[f"{name}-lo-{level:g}"] = found[1 + 2 * number, :, channel]
                 columns[f"{name}-hi-{level:g}"] = found[2 + 2 * number, :, channel]
+        if parts:
+            # The channel's middle is the trajectory's: a residual is around 0.
+            of_residual = residual.double().numpy()[back] * self.fitted.scaling.spread
+            for channel, name in enumerate(names):
+                columns[f"{name}-trajectory"] = found[0, :, channel] - of_residual[:, channel]
+                columns[f"{name}-residual"] = of_residual[:, channel]
         return columns
 
     def sample(
@@ -82,6 +101,7 @@ class Answers:
             n_samples=n_samples,
             observation_noise=observation_noise,
             seed=seed,
+            reach=self.fitted.reach,
             device=self.device,
         )
         values = self.fitted.scaling.unscale(paths)
@@ -109,13 +129,17 @@ class Answers:
 
     def encode(self, table: SeriesTable) -> np.ndarray:
         """Means, then standard deviations of z0: (n_series, 2 L)."""
-        both = inference.encode(self.fitted.model, self._collection(table), self.device)
+        both = inference.encode(
+            self.fitted.model, self._collection(table), self.device, reach=self.fitted.reach
+        )
         return torch.cat(both, dim=1).double().numpy()
 
     def latent(self, table: SeriesTable, questions: Questions) -> np.ndarray:
         """z(t) from the mean of z0, in the order of the questions: (Q, L)."""
         order, queries = self._queries(table, questions)
-        path = inference.latent(self.fitted.model, self._collection(table), queries, self.device)
+        path = inference.latent(
+            self.fitted.model, self._collection(table), queries, self.device, reach=self.fitted.reach
+        )
         return path.double().numpy()[np.argsort(order)]
 
     def velocity(self, states: np.ndarray) -> np.ndarray:
@@ -126,15 +150,21 @@ class Answers:
         return found.double().cpu().numpy() / self.fitted.scaling.time_unit
 
     def log_density(
-        self, table: SeriesTable, choose: Callable[[SeriesBatch], list[Tensor]]
+        self, table: SeriesTable, choose: Callable[[SeriesBatch], list[Tensor]], *, whole: bool
     ) -> tuple[np.ndarray, np.ndarray]:
         """Log densities, per unit of the data, of what the chosen contexts hide, and where they do.
+
+        Args:
+            whole: long series as they are, not in parts that one z0 answers for each.
 
         Shapes:
             -> (n_contexts, merged rows, D) each; 0 where not hidden.
         """
+        collection = self._collection(table)
+        if not whole:
+            collection = collection.cut(MAX_ROWS, self.fitted.reach)
         density, hidden = inference.hidden_log_density(
-            self.fitted.model, self._collection(table), choose, device=self.device
+            self.fitted.model, collection, choose, reach=self.fitted.reach, device=self.device
         )
         return np.where(hidden, density - np.log(self.fitted.scaling.spread), 0.0), hidden
 
@@ -143,7 +173,7 @@ class Answers:
         found = np.full(table.values.shape, np.nan)
         if not table.observed_rows.any():
             return found
-        density, hidden = self.log_density(table, lambda batch: fold_contexts(batch, n_folds))
+        density, hidden = self.log_density(table, lambda batch: fold_contexts(batch, n_folds), whole=True)
         # Each row is hidden in one fold, and 0 in the others.
         once = np.where(hidden.any(0), density.sum(0), np.nan)
         rows, merged = table.merged_rows()

@@ -48,7 +48,8 @@ class FittingProblem:
     """What is to be fitted and on what; see `LatentODE` for the meaning of each.
 
     `start` is the fit whose weights are to be trained on, None for fresh ones. `checkpoint` keeps the training's
-    state while it lasts; it is removed when the fit is through, and stays where it was interrupted.
+    state while it lasts; it is removed when the fit is through, and stays where it was interrupted. `span` is the time
+    that one z0 answers for at most, in the clock's units.
     """
 
     table: SeriesTable
@@ -65,6 +66,7 @@ class FittingProblem:
     calibrate: bool = True
     start: Fitted | None = None
     checkpoint: Checkpoint | None = None
+    span: float | None = None
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ class Fitted:
     `statics` says how static columns become features of a series.
     `signal` says of each channel what was found in it; files of earlier versions hold none of it.
     `verdict` is what was found on the withheld data, None in files that were written before there was one.
+    `reach` is the time that one z0 answers for at most, in model time, None for that of 256 rows.
     """
 
     model: LatentODEModel
@@ -92,6 +95,7 @@ class Fitted:
     calibration: Calibration | None = None
     signal: tuple[ChannelSignal, ...] = ()
     verdict: Verdict | None = None
+    reach: float | None = None
 
     @property
     def dtype(self) -> torch.dtype:
@@ -147,6 +151,7 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
         task=problem.task,
         validation_fraction=problem.validation_fraction,
         dtype=problem.dtype,
+        longest=problem.span,
         # The weights that a warm start goes on from mean something in their own units only.
         scaling=None if start is None else start.scaling,
         statics=None if start is None else start.statics,
@@ -233,6 +238,7 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
         calibrate=problem.calibrate,
         device=problem.device,
         seed=problem.seed,
+        longest=problem.span,
     )
     # The history counts what a run before a kill took as well.
     apart = trained_from - began + time.monotonic() - trained_until
@@ -255,6 +261,7 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
             n_repeats=2 if problem.task == "both" and bool(held.any()) else 1,
         ),
         calibration=calibration,
+        reach=None if problem.span is None else problem.span / scaling.time_unit,
         verdict=replace(verdict, seconds=history[-1].seconds + apart),
     )
     # Warnings point past `fit` and the wrappers around it and this, to the user's own line.

@@ -166,7 +166,17 @@ class LatentODEModel(nn.Module):
         Shapes:
             times (B, M), on the clock of the context; z0 (S, B, L).
         """
-        context, queries, known, asked = self._paths(context, times, z0)
+        return self.conditional(*self._paths(context, times, z0))
+
+    def conditional(
+        self, context: SeriesBatch, queries: Tensor, known: Decoded, asked: Decoded
+    ) -> Predictive:
+        """`predictive`, from what is decoded at the rows of the context and at the queries, whatever it is from.
+
+        Shapes:
+            queries (B, M), on the clock of the context, whose observed rows come first; known (S, B, N, D),
+            asked (S, B, M, D).
+        """
         noise, nodes = self.likelihood.scale(asked.offset).square(), self.likelihood.nodes()
         trajectory = asked.mean
         if self.residual is None:
@@ -196,7 +206,19 @@ class LatentODEModel(nn.Module):
             times (B, M), z0 (S, B, L), noise: standard normal draws as `GaussMarkov.sample` takes
             them, observation (S, B, M, D) -> (S, B, M, D).
         """
-        context, queries, known, asked = self._paths(context, times, z0)
+        return self.conditional_paths(*self._paths(context, times, z0), noise=noise, observation=observation)
+
+    def conditional_paths(
+        self,
+        context: SeriesBatch,
+        queries: Tensor,
+        known: Decoded,
+        asked: Decoded,
+        *,
+        noise: Tensor,
+        observation: Tensor | None = None,
+    ) -> Tensor:
+        """`sample_paths`, from what is decoded, as `conditional` takes it."""
         path = asked.mean
         if self.residual is not None:
             left_over, of_context = self._left_over(self.residual, context, known)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import asdict
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -56,6 +57,7 @@ def save_fitted(path: str | os.PathLike[str], parameters: Mapping[str, Any], fit
         "dtype": str(fitted.dtype).removeprefix("torch."),
         "time_unit": fitted.scaling.time_unit,
         "span": fitted.span,
+        "reach": fitted.reach,
         "tolerance": fitted.tolerance,
         "history": [asdict(record) for record in fitted.history],
         "signal": [asdict(one) for one in fitted.signal],
@@ -123,7 +125,16 @@ def _restore(description: dict[str, Any], tensors: dict[str, Tensor]) -> Fitted:
         calibration=_calibration(tensors, architecture),
         signal=_signal(description.get("signal", []), architecture),
         verdict=_verdict(description, tensors, architecture),
+        reach=_reach(description.get("reach")),
     )
+
+
+def _reach(time: Any) -> float | None:
+    if time is None:  # as in the first files
+        return None
+    if not (np.isfinite(float(time)) and float(time) > 0):
+        raise ValueError("its spans have no length")
+    return float(time)
 
 
 def _statics(settings: list[dict[str, Any]], roles: Roles, architecture: Architecture) -> Statics:
@@ -192,6 +203,8 @@ def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings as JSON holds them."""
 
     def plain(name: str, value: Any) -> Any:
+        if isinstance(value, (np.timedelta64, timedelta)):  # pd.Timedelta too; pd.Timedelta reads its text
+            return str(value)
         if isinstance(value, np.generic):
             return value.item()
         if isinstance(value, os.PathLike):

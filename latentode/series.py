@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["SeriesBatch", "SeriesCollection", "padded_ranges"]
+__all__ = ["SeriesBatch", "SeriesCollection", "padded_ranges", "part_starts"]
 
 
 @dataclass(frozen=True)
@@ -196,8 +197,8 @@ class SeriesCollection:
         mask = self.mask[rows] & inside.unsqueeze(-1)
         return SeriesBatch(self.times[rows], self.values[rows] * mask, mask, statics)
 
-    def cut(self, most: int) -> SeriesCollection:
-        """The same rows, series of more than `most` of them cut into as many equal ones as that takes.
+    def cut(self, most: int, longest: float | None = None) -> SeriesCollection:
+        """The same rows, longer series cut into as few parts as `part_starts` makes of them.
 
         Each part's clock starts at its own first row.
         """
@@ -205,12 +206,27 @@ class SeriesCollection:
         of_part = torch.repeat_interleave(torch.arange(len(self)), parts)
         number = torch.arange(len(of_part)) - (parts.cumsum(0) - parts)[of_part]
         starts = self.starts[of_part] + number * self.lengths[of_part] // parts[of_part]
+        if longest is not None and bool((self.spans > longest).any()):
+            cuts = [
+                start + part_starts(self.times[start:stop], most, longest)
+                for start, stop in zip(self.starts[:-1].tolist(), self.starts[1:].tolist(), strict=True)
+            ]
+            starts, of_part = (
+                torch.cat(cuts),
+                torch.arange(len(self)).repeat_interleave(torch.tensor([len(cut) for cut in cuts])),
+            )
         starts = torch.cat([starts, self.starts[-1:]])
         statics = None if self.statics is None else self.statics[of_part]
         if not len(self.times):
             return SeriesCollection(self.times, self.values, self.mask, starts, statics)
         origins = self.times[starts[:-1].clamp(max=len(self.times) - 1)].repeat_interleave(starts.diff())
         return SeriesCollection(self.times - origins, self.values, self.mask, starts, statics)
+
+    def compact(self) -> SeriesCollection:
+        """The same series without the rows in which nothing is observed."""
+        kept = self.mask.any(1)
+        starts = torch.cat([self.starts[:1] * 0, kept.cumsum(0)])[self.starts]
+        return SeriesCollection(self.times[kept], self.values[kept], self.mask[kept], starts, self.statics)
 
     def select(self, indices: Sequence[int] | np.ndarray | Tensor) -> SeriesCollection:
         """A collection of the chosen series alone, in the order of `indices`."""
@@ -233,3 +249,26 @@ def padded_ranges(first: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
     rank = torch.arange(max(1, int(lengths.max())) if len(lengths) else 1)
     inside = rank < lengths.unsqueeze(1)
     return first.unsqueeze(1) + torch.minimum(rank, (lengths - 1).clamp(min=0).unsqueeze(1)), inside
+
+
+def part_starts(times: Tensor, most: int, longest: float | None = None) -> Tensor:
+    """Where the parts of a series begin that last up to `longest` and hold up to `most` rows: (n_parts,) int64.
+
+    As few as that takes, first of equal duration and each of these then of equally many rows; where nothing was
+    observed for a whole part there is none.
+
+    Shapes:
+        times (n,), sorted.
+    """
+    n_rows = len(times)
+    edges = torch.zeros(1, dtype=torch.int64)
+    if longest is not None and n_rows:
+        # A share of a part's length is left to rounding.
+        n_parts = max(1, math.ceil(float(times[-1] - times[0]) / longest - 1e-5))
+        cuts = times[0] + (times[-1] - times[0]) * torch.arange(n_parts, dtype=times.dtype) / n_parts
+        edges = torch.searchsorted(times.contiguous(), cuts).unique()
+    found = []
+    for start, stop in zip(edges.tolist(), [*edges.tolist()[1:], n_rows], strict=True):
+        n_parts = max(1, -(-(stop - start) // most))
+        found.append(start + torch.arange(n_parts) * (stop - start) // n_parts)
+    return torch.cat(found)

@@ -11,8 +11,8 @@ from torch import Tensor
 from latentode.cuts import split_contexts
 from latentode.frames import Roles, Scaling, SeriesTable, Statics
 from latentode.holdout import withhold_rows, withhold_series
-from latentode.pieces import MAX_ROWS
 from latentode.series import SeriesBatch, SeriesCollection
+from latentode.spans import MAX_ROWS
 
 __all__ = ["split_data"]
 
@@ -32,6 +32,7 @@ def split_data(
     task: str,
     validation_fraction: float,
     dtype: torch.dtype,
+    longest: float | None = None,
     scaling: Scaling | None = None,
     statics: Statics | None = None,
 ) -> tuple[SeriesCollection, list[tuple[SeriesBatch, SeriesBatch]], Scaling, Statics, Tensor]:
@@ -39,6 +40,7 @@ def split_data(
     learned from the former, and which series are withheld whole, (n_series,) bool.
 
     Args:
+        longest: the time, in the clock's units, that a part of a series lasts at most.
         scaling, statics: where these are settled already.
     """
     raw = table.collection()
@@ -52,7 +54,7 @@ def split_data(
     raw = replace(raw, statics=table.features(statics))
 
     # Long series are cut only now: all parts of a series train, or all validate.
-    parts = raw.cut(MAX_ROWS)
+    parts = raw.cut(MAX_ROWS, longest)
     shown = parts.restrict(~held)
     # A channel seen in validation only is better scaled by that than not at all.
     seen = shown.mask | (parts.mask & ~shown.mask.any(0))

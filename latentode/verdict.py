@@ -25,8 +25,8 @@ from latentode.frames import Scaling, SeriesTable, Statics
 from latentode.holdout import withhold_rows
 from latentode.inference import encode, hidden_scores
 from latentode.model import LatentODEModel
-from latentode.pieces import MAX_ROWS
 from latentode.series import SeriesCollection
+from latentode.spans import MAX_ROWS
 from latentode.split import LARGEST_TARGET
 
 __all__ = ["Verdict", "collapse", "judge"]
@@ -117,6 +117,7 @@ def judge(
     calibrate: bool,
     device: str,
     seed: int,
+    longest: float | None = None,
 ) -> tuple[Calibration | None, Verdict]:
     """Asks the fitted model about what it withheld: how its bands are to be adjusted, and how good it is.
 
@@ -125,6 +126,7 @@ def judge(
         held: series of the table that are withheld whole, (n_series,) bool.
         by_rows: rows are withheld in place of series, see `withhold_rows`.
         calibrate: False leaves the bands to the model.
+        longest: as `split_data` takes it.
 
     Returns:
         None in place of a calibration where too few series are withheld; a verdict whose seconds are NaN.
@@ -134,7 +136,7 @@ def judge(
     rows = withhold_rows(raw, task) if by_rows else torch.zeros(len(raw.times), dtype=torch.bool)
     if not by_rows:
         raw = raw.select(torch.nonzero(held).flatten())
-    parts = raw.cut(MAX_ROWS)
+    parts = raw.cut(MAX_ROWS, longest)
     scaled = scaling.scale(parts, data.values.dtype)
     contexts = [~rows] if by_rows else hiding_contexts(scaled, torch.Generator().manual_seed(seed))
     if not by_rows and not calibrate:

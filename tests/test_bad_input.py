@@ -253,6 +253,9 @@ PARAMETERS = [
     ({"likelihood": ["laplace", "laplace", "poisson"]}, ValueError, "one of 'gaussian', .*; got 'poisson'"),
     ({"likelihood": None}, TypeError, "'likelihood' .* must be a str among .* Got None"),
     ({"noise_scale": "fixed"}, ValueError, "'noise_scale' .* must be a str among .* Got 'fixed'"),
+    ({"span": -2.0}, ValueError, "span must be positive and finite; got -2.0"),
+    ({"span": "2h"}, TypeError, "span must be a number, as the times are; got '2h'"),
+    ({"span": True}, TypeError, "span must be a number, as the times are; got True"),
     ({"residual": "rbf"}, ValueError, "residual must be one of .*; got 'rbf'"),
     ({"residual": ["ou", "ou"]}, ValueError, "residual names 2 kernels for 3 channels"),
     ({"method": "rk5"}, ValueError, "unknown solver method 'rk5'; choose one of euler"),
@@ -275,6 +278,11 @@ PARAMETERS = [
 
 
 QUESTIONS = {
+    "parts of a median": (
+        lambda m: m.predict(FRAME, parts=True, point="median"),
+        ValueError,
+        "parts=True splits the mean, and point='median' asks for another answer",
+    ),
     "lacks a channel": (
         lambda m: m.predict(FRAME.drop(columns="temp")),
         ValueError,
@@ -406,6 +414,15 @@ def test_columns_that_are_called_as_bands_are_named():
     model = LatentODE("patient", "hours", max_iter=1, residual="ou", random_state=0).fit(alike)
     with pytest.raises(ValueError, match="'1-lo-90', as the band of column '1' is"):
         model.forecast(alike, 2.0, 2, level=90)
+
+
+def test_columns_that_are_called_as_parts_are_named():
+    clashing = FRAME.rename(columns={"temp": "hr-residual"})
+    model = LatentODE("patient", "hours", max_iter=1, residual="ou", random_state=0).fit(clashing)
+    with pytest.raises(
+        ValueError, match="called 'hr-residual', as a part of column 'hr' is; rename it first"
+    ):
+        model.predict(clashing, parts=True)
 
 
 def test_local_times_that_a_zone_had_twice_or_never_are_named():

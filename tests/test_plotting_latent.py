@@ -202,8 +202,8 @@ def test_a_fitted_models_portrait_and_embedding(fitted):
     assert len(plot_prior(fitted, 3)) == 3
 
 
-def test_orbits_of_a_series_read_through_windows_are_not_joined():
-    class Windowed(Rotor):
+def test_orbits_of_a_series_of_several_spans_are_not_joined():
+    class Spanned(Rotor):
         """From 6 h on another orbit, a third farther out."""
 
         def latent(self, df, times):
@@ -213,7 +213,7 @@ def test_orbits_of_a_series_read_through_windows_are_not_joined():
             return found
 
     frame = cohort()
-    ax = plot_latent(Windowed(), frame, series="p0", dims=(1, 3))
+    ax = plot_latent(Spanned(), frame, series="p0", dims=(1, 3))
     (drawn,) = [
         c.get_segments() for c in ax.collections if isinstance(c, LineCollection) and c.get_zorder() == 3
     ]
@@ -227,15 +227,15 @@ def test_orbits_of_a_series_read_through_windows_are_not_joined():
     assert len(drawn) == len(all_of_it) - 2
 
 
-def test_a_fitted_models_windows_are_the_only_breaks():
+def test_a_fitted_models_spans_are_the_only_breaks():
     random = np.random.default_rng(0)
     hours = np.sort(random.uniform(0, 60, 500))
     frame = pd.DataFrame({"hours": hours, "x": np.sin(hours), "y": np.cos(hours)})
     model = LatentODE(time_col="hours", residual=None, latent_dim=2, max_iter=5, random_state=0).fit(frame)
     ax = plot_latent(model, frame, dims=(1, 2))
     halo = [len(line.get_xdata()) for line in ax.lines if line.get_zorder() == 2.5]
-    # 500 rows are read through windows that start at rows 0, 128 and 244.
-    assert len(halo) == 3
+    # Of four halves the spans are the first two, the second and third, the last two, and the last one.
+    assert len(halo) == 4
     within = plot_latent(model, frame.head(256), dims=(1, 2))
     assert len([line for line in within.lines if line.get_zorder() == 2.5]) == 1
 

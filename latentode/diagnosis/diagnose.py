@@ -19,7 +19,7 @@ from latentode.frames.lenient import read_leniently
 
 __all__ = ["diagnose"]
 
-# A series of more observations is read through windows of so many; see `LatentODE`.
+# A series of more observations is read through spans of so many; see `LatentODE`.
 LONG = 256
 
 # With fewer series than this rows are withheld for validation in place of series.
@@ -189,7 +189,9 @@ def _look_at_series(table: SeriesTable, series: pd.DataFrame) -> list[Finding]:
         found.append(Finding("note", "few series", text))
     longest = int(series["rows"].max())
     if longest > LONG:
-        text = f"series of more than {LONG} rows (the longest has {longest}) are read through overlapping windows"
+        text = (
+            f"series of more than {LONG} rows (the longest has {longest}) have a z0 for each of several spans"
+        )
         found.append(Finding("note", "long series", text))
     return found
 

@@ -62,6 +62,10 @@ class LatentODE(_Fitting, _Solving, _Asking, _Latents, _Scoring, _Files, BaseEst
         residual: kernel of the residual process: "ou" (limit: last value, linear interpolation),
             "matern32", "iou" (limit: constant velocity), or one for each channel; "auto" takes for each
             channel what predicts the validation data best; None is the plain latent ODE.
+        span: the time that one z0 answers for, a number in the units of numeric times or a length of time such as
+            "30D"; longer series are read through spans that overlap by half and are joined without a jump, and
+            trained on in parts of that length. None makes it as long as 256 observations take, which a span
+            never exceeds.
         latent_dim, field_units, encoder_units, decoder_units: sizes of the networks; None chooses by
             the number of channels.
         method, engine, gradient, rtol, atol: the ODE solver, see `Solver`; method="auto" takes "tsit5" with the
@@ -148,6 +152,7 @@ class LatentODE(_Fitting, _Solving, _Asking, _Latents, _Scoring, _Files, BaseEst
         likelihood: str | Sequence[str] = "gaussian",
         noise_scale: str = "learned",
         residual: str | Sequence[str] | None = "auto",
+        span: Any = None,
         latent_dim: int | None = None,
         field_units: Sequence[int] | None = None,
         encoder_units: int | None = None,
@@ -186,6 +191,7 @@ class LatentODE(_Fitting, _Solving, _Asking, _Latents, _Scoring, _Files, BaseEst
         self.likelihood = likelihood
         self.noise_scale = noise_scale
         self.residual = residual
+        self.span = span
         self.latent_dim = latent_dim
         self.field_units = field_units
         self.encoder_units = encoder_units

@@ -38,6 +38,7 @@ class _Asking(_Reading):
         level: float | Sequence[float] | None = None,
         n_samples: int | None = None,
         point: str = "mean",
+        parts: bool = False,
     ) -> Any:
         """The posterior mean of every channel, given all that `X` holds of a series.
 
@@ -50,9 +51,11 @@ class _Asking(_Reading):
                 "wind-lo-90" and "wind-hi-90", observation noise included.
             n_samples: samples of z0 in place of the estimator's.
             point: the "mean" or the "median" of the predictive distribution.
+            parts: adds columns such as "wind-trajectory" and "wind-residual", which sum to the mean: what the smooth
+                trajectory says, and what the residual process adds to it.
 
         Returns:
-            A frame in the layout of X (or of `times`); an array where X is one and no band is asked.
+            A frame in the layout of X (or of `times`); an array where X is one and neither bands nor parts are asked.
 
         Raises:
             ValueError, TypeError: for frames or times that don't fit the model, naming what is wrong.
@@ -61,8 +64,8 @@ class _Asking(_Reading):
         check_is_fitted(self, "module_")
         table = self._read(X)
         questions = ask_rows(table) if times is None else ask_times(table, times)
-        columns = self._predict(table, questions, level, n_samples, point)
-        if times is None and table.roles.from_array and level is None:
+        columns = self._predict(table, questions, level, n_samples, point, parts=parts)
+        if times is None and table.roles.from_array and level is None and not parts:
             dtype = float_dtype(np.asarray(X).dtype)
             return np.column_stack(list(columns.values())).astype(dtype)
         return self._answer(table, questions, columns)
@@ -77,6 +80,7 @@ class _Asking(_Reading):
         level: float | Sequence[float] | None = None,
         n_samples: int | None = None,
         point: str = "mean",
+        parts: bool = False,
     ) -> pd.DataFrame:
         """`predict` at `steps` equal steps up to `horizon` beyond each series' last observation.
 
@@ -87,7 +91,8 @@ class _Asking(_Reading):
         check_number("steps", steps, integer=True)
         table = self._read(X)
         questions = ask_ahead(table, horizon, steps)
-        return self._answer(table, questions, self._predict(table, questions, level, n_samples, point))
+        columns = self._predict(table, questions, level, n_samples, point, parts=parts)
+        return self._answer(table, questions, columns)
 
     @answers_in_kind
     def sample(
@@ -101,8 +106,8 @@ class _Asking(_Reading):
     ) -> pd.DataFrame:
         """Trajectories drawn jointly from the posterior: one row per (series, sample, time).
 
-        A series' draws depend on its id and `random_state`, not on what else the frame holds. A series
-        of more than 256 observations is read through windows, and its paths are joint within each.
+        A series' draws depend on its id and `random_state`, not on what else the frame holds. Paths are joint over
+        the whole of a series, however long.
 
         Args:
             times: as in `predict`.

@@ -18,6 +18,7 @@ from latentode.checkpoint import Checkpoint, identify
 from latentode.estimator.seeds import seed_of
 from latentode.fitting import Fitted, FittingProblem, fit_model
 from latentode.frames import SeriesTable, answers_in_kind, read_frame
+from latentode.frames.clock import duration
 from latentode.knots import START_SPACING
 from latentode.noise import LAWS
 from latentode.parameters import check_no_flags
@@ -75,6 +76,7 @@ class _Fitting(BaseEstimator):
             calibrate=self.calibrate,
             start=start,
             checkpoint=self._checkpoint(table, start),
+            span=None if self.span is None else duration(self.span, table.times.kind, "span"),
         )
         fitted = fit_model(
             problem,

@@ -33,7 +33,8 @@ class _Latents(_Reading):
     def latent(self, X: Any, times: Any = None) -> pd.DataFrame:
         """z(t) along the orbit through the posterior mean of z0: columns z_1.. in place of the channels.
 
-        Of a series of more than 256 observations each window that it is read through has an orbit of its own.
+        A long series has an orbit for each of its spans: the one of most weight answers, so that z(t) jumps half-way
+        between two, where the channels, of which both have a part, do not.
 
         Args:
             times: as in `predict`.

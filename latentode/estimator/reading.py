@@ -67,15 +67,28 @@ class _Reading:
         )
 
     def _predict(
-        self, table: SeriesTable, questions: Questions, level: Any, n_samples: int | None, point: str
+        self,
+        table: SeriesTable,
+        questions: Questions,
+        level: Any,
+        n_samples: int | None,
+        point: str,
+        *,
+        parts: bool = False,
     ) -> dict[Hashable, np.ndarray]:
         levels = check_levels(level)
-        self._check_band_names(table, levels)
+        self._check_names(table, levels, parts=parts)
         check_number("n_samples", n_samples, integer=True, optional=True)
         check_choice("point", point, ("mean", "median"))
-        return self._answers.predict(table, questions, levels, n_samples or self.n_samples, point)
+        if parts and point != "mean":
+            raise ValueError(
+                f"parts=True splits the mean, and point={point!r} asks for another answer; leave out one"
+            )
+        return self._answers.predict(
+            table, questions, levels, n_samples or self.n_samples, point, parts=bool(parts)
+        )
 
-    def _check_band_names(self, table: SeriesTable, levels: Sequence[float]) -> None:
+    def _check_names(self, table: SeriesTable, levels: Sequence[float], *, parts: bool) -> None:
         taken = {*self.value_cols_, *table.roles.key_columns}
         for name in self.value_cols_:
             for level in dict.fromkeys(levels):
@@ -85,15 +98,25 @@ class _Reading:
                             f"a column is called {band!r}, as the band of column {name!r} is; rename it first"
                         )
                     taken.add(band)
+            for part in (f"{name}-trajectory", f"{name}-residual") if parts else ():
+                if part in taken:
+                    raise ValueError(
+                        f"a column is called {part!r}, as a part of column {name!r} is; rename it first"
+                    )
+                taken.add(part)
 
     def _dtypes(self, table: SeriesTable, columns: Iterable[Hashable]) -> dict[Hashable, Any]:
-        """The dtype of each column of an answer: its channel's, if that is a float's; bands likewise."""
+        """The dtype of each column of an answer: its channel's, if that is a float's; bands and parts likewise."""
         of_channel = {name: float_dtype(table.frame[name].dtype) for name in self.value_cols_}
-        of_band = {str(name): dtype for name, dtype in of_channel.items()}
-        return {
-            name: of_channel[name] if name in of_channel else of_band[str(name).rsplit("-", 2)[0]]
-            for name in columns
-        }
+        of_more = {str(name): dtype for name, dtype in of_channel.items()}
+
+        def of(name: Hashable) -> Any:
+            if name in of_channel:
+                return of_channel[name]
+            n_words = 1 if str(name).endswith(("-trajectory", "-residual")) else 2
+            return of_more[str(name).rsplit("-", n_words)[0]]
+
+        return {name: of(name) for name in columns}
 
     def _answer(
         self, table: SeriesTable, questions: Questions, columns: Mapping[Hashable, np.ndarray]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
@@ -56,16 +58,21 @@ class _Scoring(_Reading):
         """Mean log predictive density of withheld points, in nats per value; higher is better.
 
         The last third of each series is predicted from what is before it (task "extrapolate"), every
-        third row from the others ("interpolate"), or one after the other ("both"); a series of more than
-        256 rows counts as several. Densities are per unit of the data, so that scores of two models of
+        third row from the others ("interpolate"), or one after the other ("both"); to extrapolate, a series
+        longer than a span counts as several. Densities are per unit of the data, so that scores of two models of
         the same data compare, and those of different data don't.
         """
         check_is_fitted(self, "module_")
         table = self._read(X)
         if not table.observed_rows.any():
             raise ValueError("score needs observed values; the frame has none")
-        density, hidden = self._answers.log_density(table, lambda batch: split_contexts(batch, self.task))
-        return float(density[hidden].mean())
+        found = [
+            # To extrapolate from two thirds of a series of any length would be another task than the model's.
+            self._answers.log_density(table, partial(split_contexts, task=task), whole=task == "interpolate")
+            for task in RIVALS
+            if self.task in ("both", task)
+        ]
+        return float(np.concatenate([density[hidden] for density, hidden in found]).mean())
 
     @answers_in_kind
     def score_samples(self, X: Any) -> pd.DataFrame:

@@ -43,8 +43,8 @@ def plot_latent(
     Grey streamlines follow the learned field, thicker where it is faster; each orbit starts with a dot at
     the series' first observation. Where the latent space has more than two dimensions the field is that in
     the plane shown, through the mean of the orbits, without its part across it; orbits that leave the plane
-    need not follow it. A series of more than 256 observations has an orbit for each window that it is read
-    through; they are not joined.
+    need not follow it. A long series has an orbit for each of its spans, and that of most weight is shown; they
+    are not joined.
 
     Args:
         model: a fitted `LatentODE`.

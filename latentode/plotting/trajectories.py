@@ -30,6 +30,7 @@ def plot_trajectories(
     level: float | Sequence[float] | None = 90,
     n_samples: int = 10,
     truth: Any = None,
+    parts: bool = False,
     ax: Any = None,
     random_state: int = 0,
 ) -> Any:
@@ -52,6 +53,7 @@ def plot_trajectories(
         level: coverage of the bands in percent, one or several; None for no band.
         n_samples: sampled trajectories; 0 for none.
         truth: values that `df` withholds, in the same layout; open markers where `df` has no value.
+        parts: draws the trajectory by itself too, dashed; what lies between it and the line is the residual process's.
         ax: an Axes (for one series and one channel), or an array of (n_series, n_channels) Axes; None
             makes a figure. The legend stands below a new figure, and in the first of given Axes, whose
             upper limit is raised to make room for it. `plt.subplots(..., layout="constrained")` keeps
@@ -88,6 +90,7 @@ def plot_trajectories(
     for row, view in enumerate(views):
         x = axis.place(view.times)
         predicted = model.predict(view.context, times=view.times, level=levels or None, point="median")
+        smooth = model.predict(view.context, times=view.times, parts=True) if parts else None
         paths = None
         if n_samples:
             paths = model.sample(
@@ -97,6 +100,9 @@ def plot_trajectories(
             axis.prepare(panel)
             _draw_observations(panel, axis, view, name)
             _draw_prediction(panel, x, predicted, name, levels)
+            if smooth is not None:
+                dashes = {"color": model_colour(), "lw": 1.1, "ls": (0, (4, 2)), "zorder": 2.8}
+                panel.plot(x, _numbers(smooth[f"{name}-trajectory"]), **dashes, label="trajectory")
             if paths is not None:
                 _draw_paths(panel, x, _numbers(paths[name]).reshape(n_samples, len(x)))
             _draw_forecast(panel, axis, view)

@@ -1,0 +1,439 @@
+"""A long series has a z0 for each of its spans, whose trajectories are joined, and one residual process."""
+
+from copy import deepcopy
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from latentode import LatentODE, LatentODEModel, SeriesCollection, inference
+from latentode.pieces import MARGIN, Queries, blocks_of, whole_block
+from latentode.plotting import plot_trajectories
+from latentode.sampling import normal_draws
+from latentode.series import part_starts
+from latentode.spans import HALF, MAX_ROWS, spans_of
+
+
+def collection(times, *, n_channels=1, share=1.0, seed=0):
+    """One series with values of noise, each entry seen with this chance and each row once at least."""
+    random = torch.Generator().manual_seed(seed)
+    mask = torch.rand(len(times), n_channels, generator=random) < share
+    mask[:, 0] |= ~mask.any(1)
+    values = torch.randn(mask.shape, generator=random, dtype=times.dtype) * mask
+    return SeriesCollection(times, values, mask, torch.tensor([0, len(times)]))
+
+
+def irregular(n, seed=0):
+    return torch.rand(n, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).sort().values * n
+
+
+def frame_of(n=700, seed=0, channels=("x", "y")):
+    random = np.random.default_rng(seed)
+    hours = np.sort(random.uniform(0, n / 10, n))
+    walk = np.cumsum(random.normal(0, 0.3, (n, len(channels))), axis=0)
+    frame = pd.DataFrame(walk + random.normal(0, 0.1, walk.shape), columns=list(channels))
+    frame = frame.mask(random.random(frame.shape) < 0.3)
+    return frame.assign(hours=hours)
+
+
+SMALL = {
+    "dtype": "float64",
+    "max_iter": 4,
+    "batch_size": 4,
+    "latent_dim": 3,
+    "encoder_units": 8,
+    "n_samples": 8,
+    "random_state": 0,
+}
+
+
+@pytest.fixture(scope="module", params=["ou", "matern32", None])
+def long_fit(request):
+    frame = frame_of()
+    return LatentODE(time_col="hours", residual=request.param, **SMALL).fit(frame), frame
+
+
+def without_trajectory(model):
+    with torch.no_grad():
+        for part in (
+            model.module_.likelihood.decoder.weights[-1],
+            model.module_.likelihood.decoder.biases[-1],
+        ):
+            part.zero_()
+    return model
+
+
+# Where spans begin and what they weigh ------------------------------------------------
+
+
+@pytest.mark.parametrize("n_rows", [257, 300, 513, 1000, 4096])
+@pytest.mark.parametrize("reach", [None, 90.0])
+def test_weights_sum_to_one_and_two_count_at_most(n_rows, reach):
+    contexts = collection(irregular(n_rows))
+    spans = spans_of(contexts, reach)
+    times = torch.linspace(-50, n_rows + 50, 5003, dtype=torch.float64)
+    weights = torch.stack(
+        [spans.weights(torch.tensor([number]), times[None])[0] for number in range(len(spans.first))]
+    )
+    torch.testing.assert_close(weights.sum(0), torch.ones_like(times), rtol=0, atol=1e-12)
+    assert (weights >= 0).all()
+    assert ((weights > 0).sum(0) <= 2).all()
+    assert (weights[0, times < 0] == 1).all()
+    assert (weights[-1, times > contexts.times[-1]] == 1).all()
+    # The steepest of 3 s^2 - 2 s^3 is 3/2 over the rise.
+    rise = spans.rise[1:].diff(dim=1).min()
+    step = times[1] - times[0]
+    assert weights.diff(dim=1).abs().max() <= 1.5 * step / rise + 1e-12
+    assert torch.equal(spans.leading(0, times), weights.argmax(0))
+
+
+@pytest.mark.parametrize("reach", [None, 90.0])
+def test_spans_are_short_and_no_row_counts_where_it_is_not_read(reach):
+    contexts = collection(irregular(1500))
+    spans = spans_of(contexts, reach)
+    assert (spans.last - spans.first <= MAX_ROWS).all()
+    assert spans.last[-1] - spans.first[-1] <= HALF
+    if reach is not None:
+        assert (contexts.times[spans.last - 1] - contexts.times[spans.first] <= reach).all()
+    weights = spans.weights(torch.arange(len(spans.first)), contexts.times.expand(len(spans.first), -1))
+    for number, (first, last) in enumerate(zip(spans.first.tolist(), spans.last.tolist(), strict=True)):
+        outside = torch.cat([weights[number, :first], weights[number, last:]])
+        assert not outside.any()
+
+
+def test_a_series_that_is_not_long_is_one_span():
+    times = torch.cat([irregular(256), irregular(5), torch.zeros(300, dtype=torch.float64)])
+    full = collection(times)
+    contexts = SeriesCollection(full.times, full.values, full.mask, torch.tensor([0, 256, 256, 261, 561]))
+    spans = spans_of(contexts)
+    assert spans.counts.tolist() == [1, 1, 1, 1]  # of the last all times are the same
+    assert torch.isinf(spans.rise).all()
+
+
+def test_gaps_make_no_span_without_rows():
+    times = torch.cat([irregular(40), 1e4 + irregular(40), 1e6 + irregular(400)])
+    spans = spans_of(collection(times), reach=50.0)
+    assert (spans.last > spans.first).all()
+    assert (spans.rise[1:, 1] > spans.rise[1:, 0]).all()
+    assert len(spans.first) < 60
+
+
+def test_parts_are_as_few_as_it_takes():
+    times = irregular(1000)
+    assert part_starts(times, 250).tolist() == [0, 250, 500, 750]
+    assert part_starts(times, 300).tolist() == [0, 250, 500, 750]
+    parts = part_starts(times, 10**6, float(times[-1] - times[0]) / 3)
+    assert len(parts) == 3
+    expected = times[0] + (times[-1] - times[0]) * torch.arange(3) / 3
+    assert torch.equal(parts, torch.searchsorted(times, expected))
+    cut = collection(times).cut(250, 1e9)
+    assert torch.equal(cut.starts, collection(times).cut(250).starts)
+
+
+def test_blocks_answer_every_query_once_with_rows_on_both_sides():
+    contexts = collection(irregular(3000), n_channels=3, share=0.02)
+    asked = torch.linspace(-100, 3200, 5000, dtype=torch.float64)
+    queries = Queries(asked, torch.tensor([0, 5000]))
+    blocks = list(blocks_of(contexts, queries, 0, most=300))
+    answered = torch.cat([torch.arange(block.first, block.last) for block in blocks])
+    assert torch.equal(answered, torch.arange(5000))
+    for block in blocks:
+        assert block.last - block.first <= 300
+        ranks = torch.searchsorted(contexts.times, asked[block.first : block.last])
+        low, high = int(ranks[0]), int(ranks[-1])
+        around = torch.arange(max(0, low - MARGIN), min(3000, high + MARGIN))
+        assert torch.isin(around, block.rows).all()
+        assert torch.equal(block.rows, block.rows.unique())
+        for seen in contexts.mask.unbind(1):
+            rows = torch.nonzero(seen).flatten()
+            before, after = rows[rows < low][-16:], rows[rows >= high][:16]
+            assert torch.isin(torch.cat([before, after]), block.rows).all()
+    assert len(whole_block(contexts, queries, 0).rows) == 3000
+
+
+# Predictions --------------------------------------------------------------------------
+
+
+def jumps(model, frame, answer):
+    """Largest difference between both sides of any observation, each channel's by its spread."""
+    moment, observed = 1e-9, np.sort(frame["hours"][frame[["x", "y"]].notna().any(axis=1)])
+    before, after = (
+        answer(model, frame, observed + shift).filter(regex="^[xy]").to_numpy() for shift in (-moment, moment)
+    )
+    return np.abs(after - before).max()
+
+
+def test_nothing_jumps(long_fit):
+    """A moment before and after each observation, among which are all the times where spans and blocks meet."""
+    model, frame = long_fit
+    found = jumps(model, frame, lambda model, frame, times: model.predict(frame, times=times, level=90))
+    # Slopes are some units an hour; what is MARGIN rows away and differs between blocks matters no more than that.
+    assert found < 1e-6
+
+
+def test_without_trajectory_the_answer_is_the_residuals_own(long_fit):
+    """Against the conditional over all rows at once: blocks forget what is farther than MARGIN rows."""
+    model, frame = long_fit
+    if model.module_.residual is None:
+        pytest.skip("there is none")
+    fresh = without_trajectory(deepcopy(model))
+    table = fresh._read(frame)
+    contexts = fresh.fitted_.collection(table)
+    queries = Queries(torch.linspace(-0.1, float(contexts.times[-1]) + 0.3, 900), torch.tensor([0, 900]))
+    queries = Queries(queries.times.double(), queries.starts)
+    found = inference.predict(fresh.module_, contexts, queries, n_samples=4)
+    noise = fresh.module_.likelihood.noise_variance
+    with torch.no_grad():
+        mean, variance = fresh.module_.residual.condition(
+            contexts.times[None], contexts.values[None, None], contexts.mask[None], noise, queries.times[None]
+        )
+    torch.testing.assert_close(found.residual, found.mean, rtol=0, atol=1e-14)
+    torch.testing.assert_close(found.mean, mean[0, 0], rtol=0, atol=1e-6)
+    draws = normal_draws(4, fresh.module_.encoder.latent_dim, seed=0)
+    for answer in inference._answers(fresh.module_, contexts, queries, draws, reach=None, device="cpu"):
+        kept = answer.rows[answer.inside]
+        torch.testing.assert_close(
+            answer.predictive.latent_variance[answer.inside], variance[0, kept], rtol=1e-5, atol=1e-9
+        )
+
+
+def test_paths_are_joint_over_a_join(long_fit):
+    """Without trajectory their covariance is the residual's, also between queries on both sides of a join."""
+    model, frame = long_fit
+    if model.module_.residual is None:
+        pytest.skip("there is none")
+    fresh = without_trajectory(deepcopy(model))
+    contexts = fresh.fitted_.collection(fresh._read(frame))
+    spans = spans_of(contexts)
+    join = float(spans.rise[2, 1])  # where one span ends and another begins to count
+    asked = join + torch.tensor([-0.02, -0.004, -0.001, 0.001, 0.004, 0.02], dtype=torch.float64)
+    queries = Queries(asked, torch.tensor([0, 6]))
+    n_samples = 2000
+    paths = inference.sample(
+        fresh.module_, contexts, queries, ["a"], n_samples=n_samples, observation_noise=False, seed=0
+    )
+    process, noise = fresh.module_.residual, fresh.module_.likelihood.noise_variance
+    n = len(contexts.times)
+    # Cov(r_i, r_j) / Var r_i is what an exact value at query i, seen beside all rows, moves r_j by.
+    times, order = torch.cat([contexts.times.expand(6, n), asked[:, None]], 1).sort(dim=1, stable=True)
+    values = torch.cat([contexts.values, torch.ones(1, 2, dtype=torch.float64)])[order]
+    of_rows = torch.cat([noise.expand(n, 2), torch.full((1, 2), 1e-12)])[order]
+    mask = torch.cat([contexts.mask, torch.ones(1, 2, dtype=torch.bool)])[order]
+    with torch.no_grad():
+        mean, marginal = process.condition(
+            contexts.times[None], contexts.values[None, None], contexts.mask[None], noise, asked[None]
+        )
+        pinned, _ = process.condition(times, values[None], mask, of_rows, asked.expand(6, 6))
+    moved = (pinned[0] - mean[0, 0]) / (1 - mean[0, 0].unsqueeze(1))
+    covariance = marginal[0].unsqueeze(1) * moved
+    drawn = paths - mean[0, 0]
+    sampled = torch.einsum("sid,sjd->ijd", drawn, drawn) / n_samples
+    spread = (marginal[0].unsqueeze(1) * marginal[0] + covariance**2).sqrt()
+    # Five standard errors of a sampled covariance.
+    assert ((sampled - covariance).abs() < 5 * spread / n_samples**0.5).all()
+    correlation = covariance[2, 3] / (marginal[0, 2] * marginal[0, 3]).sqrt()
+    assert (correlation > 0.5).all()  # across the join, two thousandths of an hour apart
+
+
+def test_paths_do_not_jump_and_scatter_around_the_prediction(long_fit):
+    model, frame = long_fit
+    grid = np.linspace(frame["hours"].min(), frame["hours"].max() + 2, 400)
+    paths = model.sample(frame, times=grid, n_samples=200)
+    mean = paths.groupby("hours")[["x", "y"]].mean()
+    spread = paths.groupby("hours")[["x", "y"]].std()
+    expected = model.predict(frame, times=grid).set_index("hours")[["x", "y"]]
+    # Of 800 means of 200 samples each, five standard errors; the quadrature of `predict` errs by as much again.
+    assert ((mean - expected).abs() < 5 * spread / 200**0.5 + 0.1 * spread + 1e-6).to_numpy().all()
+
+
+def test_paths_without_residual_do_not_jump(long_fit):
+    """With one they wander, between any two times."""
+    model, frame = long_fit
+    if model.module_.residual is not None:
+        pytest.skip("it has one")
+    observed = np.sort(frame["hours"])
+    paths = model.sample(frame, times=np.concatenate([observed - 1e-9, observed + 1e-9]), n_samples=3)
+    values = paths.set_index(["sample", "hours"])[["x", "y"]].sort_index()
+    gaps, steps = (
+        values.reset_index().groupby("sample")["hours"].diff(),
+        values.groupby("sample").diff().abs(),
+    )
+    assert steps[(gaps < 1e-8).to_numpy()].to_numpy().max() < 1e-6
+
+
+@pytest.mark.parametrize("law", ["student_t", "gaussian"])
+def test_predicted_scales_and_heavy_tails_are_joined_too(law):
+    frame = frame_of(300)
+    settings = {"likelihood": law, "noise_scale": "predicted", "residual": "ou"}
+    model = LatentODE(time_col="hours", **SMALL | settings).fit(frame)
+    found = jumps(model, frame, lambda model, frame, times: model.predict(frame, times=times, level=90))
+    assert found < 1e-6
+    drawn = model.sample(frame, n_samples=2, observation_noise=True)
+    assert np.isfinite(drawn[["x", "y"]]).to_numpy().all()
+
+
+def test_companions_and_cuts_change_nothing(monkeypatch):
+    frames = {name: frame_of(n, seed) for seed, (name, n) in enumerate({"a": 400, "b": 20, "c": 300}.items())}
+    together = pd.concat([frame.assign(id=name) for name, frame in frames.items()], ignore_index=True)
+    fit = LatentODE("id", "hours", residual="ou", **SMALL).fit(together)
+    whole = fit.predict(together, level=80)
+    drawn = fit.sample(together, n_samples=2, random_state=3)
+    for name in frames:
+        alone = together[together["id"] == name]
+        pd.testing.assert_frame_equal(
+            fit.predict(alone, level=80), whole.loc[alone.index], rtol=1e-7, atol=1e-8
+        )
+        own = drawn[drawn["id"] == name].reset_index(drop=True)
+        pd.testing.assert_frame_equal(
+            fit.sample(alone, n_samples=2, random_state=3), own, rtol=1e-7, atol=1e-8
+        )
+    for constant, number in (("CHUNK_NUMBERS", 5000), ("MAX_QUERIES", 100)):
+        monkeypatch.setattr(f"latentode.pieces.{constant}", number)
+        pd.testing.assert_frame_equal(fit.predict(together, level=80), whole, rtol=1e-6, atol=1e-7)
+
+
+def test_a_saved_model_answers_with_the_same_bits(long_fit, tmp_path):
+    model, frame = long_fit
+    model.save(tmp_path / "m.latentode")
+    again = LatentODE.load(tmp_path / "m.latentode")
+    times = np.linspace(0, frame["hours"].max() + 5, 200)
+    pd.testing.assert_frame_equal(
+        again.predict(frame, times=times, level=90),
+        model.predict(frame, times=times, level=90),
+        check_exact=True,
+    )
+    pd.testing.assert_frame_equal(
+        again.sample(frame, times=times, n_samples=2),
+        model.sample(frame, times=times, n_samples=2),
+        check_exact=True,
+    )
+
+
+def test_surprise_of_a_long_series_is_that_of_the_rest_of_it():
+    """Without trajectory the density of a value is the residual's, given every other fold of the whole series."""
+    frame = frame_of(600, channels=("x",))
+    model = LatentODE(time_col="hours", residual="ou", max_iter=20, random_state=0, dtype="float64").fit(
+        frame
+    )
+    without_trajectory(model)
+    found = model.score_samples(frame)["x"].to_numpy()
+    contexts = model.fitted_.collection(model._read(frame))
+    row = 300
+    keep = torch.arange(len(contexts.times)) % 5 != row % 5
+    noise = model.module_.likelihood.noise_variance
+    with torch.no_grad():
+        mean, variance = model.module_.residual.condition(
+            contexts.times[None],
+            contexts.values[None, None],
+            (contexts.mask & keep[:, None])[None],
+            noise,
+            contexts.times[None, [row]],
+        )
+        law = torch.distributions.Normal(mean[0, 0, 0, 0], (variance[0, 0, 0] + noise[0]).sqrt())
+        expected = float(law.log_prob(contexts.values[row, 0])) - np.log(model.scaling_.spread[0])
+    seen = np.flatnonzero(frame["x"].notna())
+    assert found[seen[row]] == pytest.approx(expected, rel=1e-9)
+    assert np.isnan(found[frame["x"].isna()]).all()
+
+
+def test_what_is_computed_at_once_does_not_grow_with_the_series(long_fit, monkeypatch):
+    model, _ = long_fit
+    for module in ("pieces", "joined"):
+        monkeypatch.setattr(f"latentode.{module}.CHUNK_NUMBERS", 20_000)
+    sizes, solve = [], LatentODEModel.solve
+
+    def spy(self, z0, times):
+        sizes.append(times.numel())
+        return solve(self, z0, times)
+
+    monkeypatch.setattr(LatentODEModel, "solve", spy)
+    largest = []
+    for n in (1000, 4000):
+        sizes.clear()
+        contexts = collection(irregular(n) / 256, n_channels=2)
+        inference.predict(model.module_, contexts, Queries(contexts.times, contexts.starts), n_samples=4)
+        largest.append(max(sizes))
+    assert largest[1] <= 1.1 * largest[0]
+
+
+# The time that one z0 answers for --------------------------------------------------------
+
+
+def test_a_span_by_time_governs_training_and_answers(tmp_path):
+    start = pd.Timestamp("2024-01-01", tz="UTC")
+    frame = frame_of(120)
+    frame["hours"] = start + pd.to_timedelta(frame["hours"], "h")
+    model = LatentODE(
+        time_col="hours", span=pd.Timedelta("4h"), residual="ou", max_iter=5, random_state=0
+    ).fit(frame)
+    unit = model.scaling_.time_unit
+    assert model.fitted_.reach * unit == pytest.approx(4 * 3600)
+    assert 2 < model.fitted_.span * unit / 3600 <= 4  # of the longest part in training
+    contexts = model.fitted_.collection(model._read(frame))
+    spans = spans_of(contexts, model.fitted_.reach)
+    lasted = (contexts.times[spans.last - 1] - contexts.times[spans.first]) * unit / 3600
+    assert lasted.max() <= 4
+    assert len(spans.first) == 6  # halves of two hours in twelve hours
+    model.save(tmp_path / "m.latentode")
+    again = LatentODE.load(tmp_path / "m.latentode")
+    pd.testing.assert_frame_equal(
+        again.predict(frame, level=90), model.predict(frame, level=90), check_exact=True
+    )
+    # The parameter as a file has it, text, means the same.
+    pd.testing.assert_frame_equal(
+        LatentODE(**again.get_params()).fit(frame).predict(frame), model.predict(frame), check_exact=True
+    )
+
+
+def test_series_no_longer_than_a_span_are_answered_as_without_one(fitted, frame):
+    far = LatentODE(**fitted.get_params() | {"span": 1e6}).fit(frame)
+    pd.testing.assert_frame_equal(
+        far.predict(frame, level=90), fitted.predict(frame, level=90), check_exact=True
+    )
+    pd.testing.assert_frame_equal(
+        far.sample(frame, n_samples=2), fitted.sample(frame, n_samples=2), check_exact=True
+    )
+
+
+# Trajectory and residual apart -------------------------------------------------------------
+
+
+def test_parts_sum_to_the_mean(fitted, frame):
+    found = fitted.predict(frame, parts=True, level=80)
+    pd.testing.assert_frame_equal(
+        found[fitted.predict(frame, level=80).columns], fitted.predict(frame, level=80)
+    )
+    for name in fitted.value_cols_:
+        whole = found[f"{name}-trajectory"].astype(float) + found[f"{name}-residual"]
+        np.testing.assert_allclose(whole, found[name].astype(float), rtol=1e-5)
+    ahead = fitted.forecast(frame, 5.0, 3, parts=True)
+    np.testing.assert_allclose(ahead["hr-trajectory"] + ahead["hr-residual"], ahead["hr"], rtol=1e-5)
+
+
+def test_parts_of_a_long_series_are_joined_and_without_a_residual_all_is_trajectory(long_fit):
+    model, frame = long_fit
+    found = model.predict(frame, parts=True)
+    np.testing.assert_allclose(found["x-trajectory"] + found["x-residual"], found["x"], rtol=1e-12)
+    if model.module_.residual is None:
+        assert not found["x-residual"].any()
+        return
+    gone = without_trajectory(deepcopy(model)).predict(frame, parts=True)
+    np.testing.assert_allclose(gone["x-trajectory"], model.scaling_.center[0], rtol=1e-12)
+
+
+def test_parts_of_an_array_are_a_frame():
+    values = np.sin(np.arange(120.0) / 4)[:, None]
+    model = LatentODE(residual="ou", max_iter=3, random_state=0).fit(values)
+    assert model.predict(values, parts=True).columns.tolist()[-2:] == ["0-trajectory", "0-residual"]
+
+
+def test_the_trajectory_is_drawn(fitted, frame):
+    ax = plot_trajectories(fitted, frame, series="p0", channels="hr", parts=True, n_samples=0)
+    (line,) = [line for line in ax.lines if line.get_label() == "trajectory"]
+    own = frame[frame["patient"] == "p0"]
+    asked = fitted.predict(own, times=line.get_xdata(), parts=True)
+    np.testing.assert_allclose(line.get_ydata(), asked["hr-trajectory"], rtol=1e-6)
+    assert "trajectory" in [text.get_text() for text in ax.figure.legends[0].get_texts()]
+    plt.close(ax.figure)
