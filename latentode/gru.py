@@ -233,9 +233,7 @@ def _sweep(
     return kept, torch.cat([state, *reversed(last)], 1)
 
 
-def _step_through(
-    reads: Tensor, gates: Tensor, states: Tensor, input_map: Tensor, state_map: Tensor
-) -> None:
+def _step_through(reads: Tensor, gates: Tensor, states: Tensor, input_map: Tensor, state_map: Tensor) -> None:
     """From what is read, the bias of q and the first state to the gates and all states."""
     H = states.shape[1]
     given, addends, rz = gates[:, H:].unbind(0), gates[:, : 3 * H].unbind(0), gates[:, H : 3 * H].unbind(0)
@@ -267,9 +265,7 @@ def _sweep_back(
     input_product = input_map.new_zeros(3 * H, input_map.shape[1] + 2)
     state_product, rest = torch.zeros_like(state_map), state_map.new_zeros(H)
     # Rows q, r, z, s, and one more for dL/dg of the step before.
-    memory = cotangent.new_empty(
-        max((5 * H * (run.stop - run.start) * run.width for run in runs), default=0)
-    )
+    memory = cotangent.new_empty(max((5 * H * (run.stop - run.start) * run.width for run in runs), default=0))
     d_state = cotangent[:, :0]
     for run, made in zip(reversed(runs), reversed(kept), strict=True):
         d_state = torch.cat([d_state, cotangent[:, d_state.shape[1] : run.width]], 1)
