@@ -53,7 +53,8 @@ class PredictiveDensity(torch.autograd.Function):
         if not ctx.observed.widths:
             return torch.zeros_like(lag), torch.zeros_like(noise), torch.zeros_like(values), None, None
         with torch.inference_mode():
-            found = _pull_back(grad, lag, noise, *ctx.kept, ctx.mix, ctx.observed)
+            phi, means, variances = ctx.kept
+            found = _pull_back(grad, lag, noise, phi, means, variances, ctx.mix, ctx.observed)
         return *(each.clone() for each in found), None, None
 
 
