@@ -15,7 +15,8 @@ beside what this project set out to reach.
 
 --quick is a smoke run: batches of 100, less training, fewer points and rounds, no rivals, nothing written but to
 --out.
---union adds the solve over the union of all times, half a minute and more for a single step.
+--union adds the solve over the union of all times, half a minute and more for a single step, and our own step with
+the likelihood taken series by series and channel by channel.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ from latentode import GaussMarkov, LatentODEModel, SeriesBatch, SeriesCollection
 WARM_UP_STEPS, QUICK_WARM_UP_STEPS = 300, 100
 
 UNION, ARITHMETIC = "union grid, packed GRU", "arithmetic alone"
+LOOPED = "likelihood by a loop"
 COARSER, FINER = 4 / 3, 2 / 3  # of the knot spacing that training settled on
 OURS = "fused"  # the start of our rows' names
 
@@ -135,6 +137,9 @@ def engines(
         if union and size == min(sizes):
             steps[UNION] = Step(with_parts(model, packed=True, kind=UnionGridModel), batch)
             spent[UNION] = summary([steps[UNION].timed()])  # once: it is that slow
+            # What else a research script does: beside ours this tells what of its time is that.
+            steps[LOOPED] = Step(with_parts(model, looped=True), batch)
+            spent |= interleaved({LOOPED: steps[LOOPED]}, 3)
         for row, step in steps.items():
             line = {"series": size, "row": row, **spent[row]}
             if row != ARITHMETIC:
@@ -213,20 +218,24 @@ def residual_share(models: Mapping[str, LatentODEModel], rounds: int) -> list[di
 
 
 def growth(model: LatentODEModel, rounds: int, *, quick: bool) -> dict[str, list[dict]]:
-    """The W1 step against the number of series, and against the number of observations of each of 100."""
+    """The W1 step against the number of series, and with 100 of them against observations and length of each."""
     workload = WORKLOADS["W1"]
     n_series = (10, 100, 1000) if quick else (10, 30, 100, 300, 1000, 3000)
     n_rows = (10, 50, 200) if quick else (10, 25, 50, 100, 200, 400)
+    horizons = (1, 8) if quick else (1, 2, 4, 8)
     data = make_series(workload, max(n_series), seed=2)
     wide = {n: Step(with_parts(model), first_series(data, n)) for n in n_series}
     long = {
         n: Step(with_parts(model), first_series(make_series(replace(workload, n_rows=n), 100, seed=2), 100))
         for n in n_rows
     }
-    by_series, by_rows = interleaved(wide, rounds), interleaved(long, rounds)
+    batch = first_series(data, 100)
+    far = {n: Step(with_parts(model), replace(batch, times=n * batch.times)) for n in horizons}
+    by_series, by_rows, by_horizon = (interleaved(steps, rounds) for steps in (wide, long, far))
     return {
         "series": [{"series": n, **by_series[n]} for n in wide],
         "observations": [{"observations": n, **by_rows[n]} for n in long],
+        "horizon": [{"horizon": n, **by_horizon[n]} for n in far],
     }
 
 

@@ -9,12 +9,14 @@ from typing import TypeVar
 import torch
 import torchdiffeq
 from torch import Tensor, nn
+from torch.distributions import Normal
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from benchmarks.timing import cpu_ms
-from latentode import Bound, LatentODEModel, SeriesBatch, elbo
+from latentode import Bound, GaussianLikelihood, LatentODEModel, SeriesBatch, elbo
 
 __all__ = [
+    "LoopedLikelihood",
     "PackedGRU",
     "Step",
     "UnionGridModel",
@@ -49,6 +51,25 @@ class PackedGRU(nn.Module):
         return self.gru(packed)[1][0]
 
 
+class LoopedLikelihood(GaussianLikelihood):
+    """The likelihood by a loop over series and channels, as the script of Rubanova et al. 2019 takes it."""
+
+    def log_likelihood(self, residuals: Tensor, mask: Tensor, offset: Tensor | None = None) -> Tensor:
+        assert offset is None
+        scale = self.scale()
+        sums = [
+            torch.stack(
+                [
+                    Normal(0.0, scale[d], validate_args=False).log_prob(series[seen[:, d], d]).sum()
+                    for d in range(self.n_channels)
+                ]
+            ).sum()
+            for path in residuals
+            for series, seen in zip(path, mask, strict=True)
+        ]
+        return torch.stack(sums).view(residuals.shape[:2])
+
+
 class UnionGridModel(LatentODEModel):
     """Solves over the sorted union of all times in the batch, as Rubanova et al. 2019 do."""
 
@@ -64,6 +85,7 @@ def with_parts(
     model: LatentODEModel,
     *,
     packed: bool = False,
+    looped: bool = False,
     residual: nn.Module | None = None,
     kind: type[Kind] = LatentODEModel,
     **solver: object,
@@ -72,6 +94,8 @@ def with_parts(
     model = copy.deepcopy(model)
     if packed:
         model.encoder.gru = PackedGRU(model.encoder.gru)
+    if looped:
+        model.likelihood.__class__ = LoopedLikelihood
     return kind(
         model.encoder,
         model.field,

@@ -152,14 +152,15 @@ def _reverse(batch: SeriesBatch, lengths: Tensor) -> SeriesBatch:
 def _summaries(times: Tensor, values: Tensor, seen: Tensor, lengths: Tensor, typical_gap: Tensor) -> Tensor:
     """Seven numbers a channel, 0 where there is none: (B, 7 D). Rows are in reading order."""
     n_rows = times.shape[1]
-    count = seen.sum(1)
     # Row (from 1; 0 for none) of the latest, second latest and first observed value of each channel in
-    # reading order; as floats, whose extremes are found several times faster than those of integers.
-    rank = torch.arange(1, n_rows + 1, device=times.device, dtype=values.dtype).view(1, -1, 1)
+    # reading order; as floats and over the first dimension, where extremes are found several times faster.
+    seen = seen.transpose(0, 1).contiguous()
+    count = seen.sum(0)
+    rank = torch.arange(1, n_rows + 1, device=times.device, dtype=values.dtype).view(-1, 1, 1)
     ranked = seen * rank
-    nearest = ranked.amax(1)
-    second = ((nearest.unsqueeze(1) - ranked).clamp_(max=1) * ranked).amax(1)
-    farthest = n_rows + 1 - (seen * (n_rows + 1 - rank)).amax(1)
+    nearest = ranked.amax(0)
+    second = torch.sub(nearest, ranked).clamp_(max=1).mul_(ranked).amax(0)
+    farthest = n_rows + 1 - seen.mul_(n_rows + 1 - rank).amax(0)
 
     def read(table: Tensor, row: Tensor) -> Tensor:
         return table.gather(1, (row.long() - 1).clamp(0, n_rows - 1).unsqueeze(1)).squeeze(1)

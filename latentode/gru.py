@@ -36,6 +36,9 @@ _RUN_BYTES = 2 * 2**20
 # A run ends where so few of its series are left, but takes some steps at least: each costs some calls by itself.
 _SHARE_LEFT, _FEWEST_STEPS = 0.9, 8
 
+# Added to a gate's sum it makes its sigmoid 1, whatever the sum.
+_HOLDS = 1e30
+
 
 def gru_last_state(
     inputs: Tensor, lengths: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor
@@ -141,102 +144,150 @@ class _LastState(torch.autograd.Function):
         bias_ih: Tensor,
         bias_hh: Tensor,
     ) -> Tensor:
-        B, N, I = inputs.shape  # noqa: E741
+        B, N, _ = inputs.shape
         H = weight_hh.shape[1]
         lengths, falling = lengths.clamp(max=N).sort(descending=True, stable=True)
         runs = _runs(lengths.tolist(), 5 * H * inputs.element_size())
         order = falling if runs and (runs[-1].width < B or runs[-1].ragged) else None
         if order is not None:
             inputs = inputs.index_select(0, order)
-        input_map, state_map = _maps(weight_ih, weight_hh)
-        at_rest = bias_hh - weight_hh.sum(1)
-        bias = torch.cat([bias_ih[: 2 * H] + at_rest[: 2 * H], 2 * bias_ih[2 * H :]])
-        input_map = torch.cat([input_map, bias[:, None]], 1)
-
-        state = inputs.new_full((H, B), 0.5)
-        kept, last = [], []
-        for run in runs:
-            n_steps, width = run.stop - run.start, run.width
-            # A row of ones below the inputs carries the biases of r, z and s.
-            reads = inputs.new_empty(n_steps, I + 1, width)
-            reads[:, :I] = inputs[:width, run.start : run.stop].permute(1, 2, 0)
-            reads[:, I] = 1
-            gates = inputs.new_empty(n_steps, 4 * H, width)
-            gates[:, :H] = 2 * at_rest[2 * H :, None]
-            torch.matmul(input_map, reads, out=gates[:, H:])
-            if run.ragged:
-                step = torch.arange(run.start, run.stop, device=inputs.device)
-                gates[:, 2 * H : 3 * H].masked_fill_(step[:, None, None] >= lengths[:width], math.inf)
-            states = inputs.new_empty(n_steps + 1, H, width)
-            last.append(state[:, width:])
-            states[0] = state[:, :width]
-            _step_through(gates, states, state_map)
-            state = states[n_steps]
-            kept += [reads, gates, states]
-        ctx.save_for_backward(weight_ih, weight_hh, order, *kept)
-        ctx.runs, ctx.shape = runs, (B, N, I)
-        state = (2 * torch.cat([state, *reversed(last)], 1) - 1).t()
+        # In inference mode a view or a small product takes a fifth less; nothing made in it is given away.
+        with torch.inference_mode():
+            kept, state = _sweep(runs, inputs, lengths, weight_ih, weight_hh, bias_ih, bias_hh)
+        ctx.save_for_backward(weight_ih, weight_hh)
+        ctx.order, ctx.kept, ctx.runs, ctx.shape = order, kept, runs, inputs.shape
+        state = (2 * state - 1).t()
         return state if order is None else torch.empty_like(state).index_copy_(0, order, state)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor | None, ...]:
-        weight_ih, weight_hh, order, *kept = ctx.saved_tensors
-        H, runs = weight_hh.shape[1], ctx.runs
-        input_map, state_map = _maps(weight_ih, weight_hh)
-        back = state_map.t().contiguous()
-        input_product = weight_ih.new_zeros(3 * H, weight_ih.shape[1] + 1)
-        state_product, rest = torch.zeros_like(weight_hh), weight_hh.new_zeros(H)
-        d_inputs = cotangent.new_zeros(ctx.shape) if ctx.needs_input_grad[0] else None
+        weight_ih, weight_hh = ctx.saved_tensors
+        H, order = weight_hh.shape[1], ctx.order
         if order is not None:
             cotangent = cotangent.index_select(0, order)
-        cotangent = 2 * cotangent.t()
-
-        # Rows q, r, z, s, and one more for dL/dg of the step before.
-        most = max((5 * H * (run.stop - run.start) * run.width for run in runs), default=0)
-        memory = cotangent.new_empty(most)
-        d_state = cotangent[:, :0]
-        for run, reads, gates, states in reversed(
-            list(zip(runs, kept[::3], kept[1::3], kept[2::3], strict=True))
-        ):
-            d_state = torch.cat([d_state, cotangent[:, d_state.shape[1] : run.width]], 1)
-            shape = (run.stop - run.start, 5, H, run.width)
-            deltas = memory[: math.prod(shape)].view(shape)
-            q, r, z, s = gates.split(H, 1)
-            _sensitivities(q, r, z, s, states[:-1], out=deltas)
-            d_gates = deltas[:, :4].flatten(1, 2)
-            step, carry, d_read = deltas.unbind(0), deltas[:, 4].unbind(0), d_gates[:, : 3 * H].unbind(0)
-            for n in reversed(range(len(step))):
-                step[n].mul_(d_state)
-                d_state = carry[n].addmm_(back, d_read[n])
-            state_product.addbmm_(d_gates[:, : 3 * H], states[:-1].transpose(1, 2))
-            input_product.addbmm_(d_gates[:, H:], reads.transpose(1, 2))
-            rest += d_gates[:, :H].sum((0, 2))
-            if d_inputs is not None:
-                d_reads = torch.matmul(input_map.t(), d_gates[:, H:])
-                d_inputs[: run.width, run.start : run.stop] = d_reads.permute(2, 0, 1)
-
+        d_inputs = cotangent.new_zeros(ctx.shape) if ctx.needs_input_grad[0] else None
+        with torch.inference_mode():
+            input_product, state_product, rest = _sweep_back(
+                ctx.runs, ctx.kept, 2 * cotangent.t(), *_maps(weight_ih, weight_hh), d_inputs
+            )
         # Undo q, r, z -> r, z, m and the constants that _maps absorbed.
-        d_bias_ih = torch.cat([input_product[: 2 * H, -1], 2 * input_product[2 * H :, -1]])
+        d_bias_ih = torch.cat([input_product[: 2 * H, -2], 2 * input_product[2 * H :, -2]])
         d_bias_hh = torch.cat([d_bias_ih[: 2 * H], 2 * rest])
-        d_weight_ih = torch.cat([input_product[: 2 * H, :-1], 2 * input_product[2 * H :, :-1]])
+        d_weight_ih = torch.cat([input_product[: 2 * H, :-2], 2 * input_product[2 * H :, :-2]])
         d_weight_hh = torch.cat([2 * state_product[H:], 4 * state_product[:H]]) - d_bias_hh[:, None]
         if d_inputs is not None and order is not None:
             d_inputs = torch.empty_like(d_inputs).index_copy_(0, order, d_inputs)
         return d_inputs, None, d_weight_ih, d_weight_hh, d_bias_ih, d_bias_hh
 
 
-def _step_through(gates: Tensor, states: Tensor, state_map: Tensor) -> None:
-    """From what the inputs add to the gates and the first state to the gates and all states."""
+@dataclass(frozen=True)
+class _Kept:
+    """What a run computed: reads (steps, I + 2, width), gates (steps, 4H, width), states (steps + 1, H, width)."""
+
+    reads: Tensor
+    gates: Tensor
+    states: Tensor
+
+
+def _sweep(
+    runs: Sequence[_Run],
+    inputs: Tensor,
+    lengths: Tensor,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    bias_ih: Tensor,
+    bias_hh: Tensor,
+) -> tuple[list[_Kept], Tensor]:
+    """The runs of series by falling length, and g after each series' last step, (H, B)."""
+    B, _, I = inputs.shape  # noqa: E741
+    H = weight_hh.shape[1]
+    input_map, state_map = _maps(weight_ih, weight_hh)
+    at_rest = bias_hh - weight_hh.sum(1)
+    bias = torch.cat([bias_ih[: 2 * H] + at_rest[: 2 * H], 2 * bias_ih[2 * H :]])
+    ended = torch.zeros_like(bias)
+    ended[H : 2 * H] = _HOLDS
+    input_map = torch.cat([input_map, bias[:, None], ended[:, None]], 1)
+
+    state = inputs.new_full((H, B), 0.5)
+    kept, last = [], []
+    for run in runs:
+        n_steps, width = run.stop - run.start, run.width
+        # Below the inputs a row of ones, which carries the biases of r, z and s, and one that says who ended.
+        reads = inputs.new_empty(n_steps, I + 2, width)
+        reads[:, :I] = inputs[:width, run.start : run.stop].permute(1, 2, 0)
+        reads[:, I] = 1
+        if run.ragged:
+            step = torch.arange(run.start, run.stop, device=inputs.device)
+            reads[:, I + 1] = step[:, None] >= lengths[:width]
+        else:
+            reads[:, I + 1] = 0
+        gates = inputs.new_empty(n_steps, 4 * H, width)
+        gates[:, :H] = 2 * at_rest[2 * H :, None]
+        states = inputs.new_empty(n_steps + 1, H, width)
+        last.append(state[:, width:])
+        states[0] = state[:, :width]
+        _step_through(reads, gates, states, input_map, state_map)
+        state = states[n_steps]
+        kept.append(_Kept(reads, gates, states))
+    return kept, torch.cat([state, *reversed(last)], 1)
+
+
+def _step_through(reads: Tensor, gates: Tensor, states: Tensor, input_map: Tensor, state_map: Tensor) -> None:
+    """From what is read, the bias of q and the first state to the gates and all states."""
     H = states.shape[1]
-    addends, rz = gates[:, : 3 * H].unbind(0), gates[:, H : 3 * H].unbind(0)
+    given, addends, rz = gates[:, H:].unbind(0), gates[:, : 3 * H].unbind(0), gates[:, H : 3 * H].unbind(0)
+    read = reads.unbind(0)
     q, r, z, s = (each.unbind(0) for each in gates.split(H, 1))
     state = states.unbind(0)
     for n in range(len(gates)):
+        torch.mm(input_map, read[n], out=given[n])
         addends[n].addmm_(state_map, state[n])
         rz[n].sigmoid_()
         candidate = s[n].addcmul_(r[n], q[n]).sigmoid_()
         torch.lerp(candidate, state[n], z[n], out=state[n + 1])
+
+
+def _sweep_back(
+    runs: Sequence[_Run],
+    kept: Sequence[_Kept],
+    cotangent: Tensor,
+    input_map: Tensor,
+    state_map: Tensor,
+    d_inputs: Tensor | None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """From dL/dg after each series' last step, (H, B), to the gradients of the maps and of q's bias.
+
+    Writes those of the inputs into d_inputs, where they are asked for.
+    """
+    H = state_map.shape[1]
+    back = state_map.t().contiguous()
+    input_product = input_map.new_zeros(3 * H, input_map.shape[1] + 2)
+    state_product, rest = torch.zeros_like(state_map), state_map.new_zeros(H)
+    # Rows q, r, z, s, and one more for dL/dg of the step before.
+    memory = cotangent.new_empty(max((5 * H * (run.stop - run.start) * run.width for run in runs), default=0))
+    d_state = cotangent[:, :0]
+    for run, made in zip(reversed(runs), reversed(kept), strict=True):
+        d_state = torch.cat([d_state, cotangent[:, d_state.shape[1] : run.width]], 1)
+        shape = (run.stop - run.start, 5, H, run.width)
+        deltas = memory[: math.prod(shape)].view(shape)
+        q, r, z, s = made.gates.split(H, 1)
+        _sensitivities(q, r, z, s, made.states[:-1], out=deltas)
+        d_gates = deltas[:, :4].flatten(1, 2)
+        step, carry = deltas.unbind(0), deltas[:, 4].unbind(0)
+        d_read, d_given = d_gates[:, : 3 * H].unbind(0), d_gates[:, H:].unbind(0)
+        state, read = made.states.transpose(1, 2).unbind(0), made.reads.transpose(1, 2).unbind(0)
+        for n in reversed(range(len(step))):
+            step[n].mul_(d_state)
+            d_state = carry[n].addmm_(back, d_read[n])
+            # At once, while they are in the processor's cache.
+            state_product.addmm_(d_read[n], state[n])
+            input_product.addmm_(d_given[n], read[n])
+        rest += d_gates[:, :H].sum((0, 2))
+        if d_inputs is not None:
+            d_reads = torch.matmul(input_map.t(), d_gates[:, H:])
+            d_inputs[: run.width, run.start : run.stop] = d_reads.permute(2, 0, 1)
+    return input_product, state_product, rest
 
 
 def _maps(weight_ih: Tensor, weight_hh: Tensor) -> tuple[Tensor, Tensor]:

@@ -63,6 +63,7 @@ def test_speed_reports_every_figure(speed):
     assert [row["workload"] for row in speed["residual"]] == ["W1", "W2", "W3"]
     assert [row["series"] for row in speed["growth"]["series"]] == [10, 100, 1000]
     assert [row["observations"] for row in speed["growth"]["observations"]] == [10, 50, 200]
+    assert [row["horizon"] for row in speed["growth"]["horizon"]] == [1, 8]
 
 
 @pytest.mark.slow

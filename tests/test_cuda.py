@@ -1,10 +1,15 @@
 """The same answers on a GPU, without a synchronisation inside the solver's loop; skipped where there is none."""
 
+import warnings
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from latentode import LatentODE, MLPField, Solver
+from benchmarks.steps import Step, with_parts
+from benchmarks.workloads import WORKLOADS, make_series, new_model
+from latentode import GaussMarkov, LatentODE, MLPField, Solver
 from latentode.datasets import make_oscillator
 from latentode.solve import solve
 
@@ -52,6 +57,34 @@ def test_no_synchronisation_inside_the_solve():
         solve(field, start, 0.0, 1.0, solver).states.sum().backward()
     finally:
         torch.cuda.set_sync_debug_mode("default")
+
+
+def synchronisations(step):
+    """How often one step waits for the GPU; the first two set up memory, kernels and coefficients."""
+    step()
+    step()
+    torch.cuda.set_sync_debug_mode("warn")
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            step()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    return sum("synchronizing CUDA operation" in str(each.message) for each in caught)
+
+
+@pytest.mark.parametrize("residual", [False, True])
+def test_a_training_step_waits_equally_often_however_much_it_computes(residual):
+    # The host asks for the span of the times and the lengths of the series, and for nothing in a loop.
+    waits = []
+    for knots, n_rows in ((8, 50), (64, 50), (8, 200)):
+        workload = replace(WORKLOADS["W1"], n_rows=n_rows)
+        model = with_parts(
+            new_model(workload), residual=GaussMarkov(2) if residual else None, spacing=1 / knots
+        )
+        batch = make_series(workload, 100, seed=0).batch(range(100)).to("cuda")
+        waits.append(synchronisations(Step(model.cuda(), batch)))
+    assert waits[1:] == waits[:1] * 2
 
 
 def test_everything_moves_with_the_device(observed, tmp_path):

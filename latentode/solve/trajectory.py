@@ -62,34 +62,37 @@ class Trajectory:
         table = torch.cat([self.states, self.slopes]).view(2 * n_knots, n_samples, n_series, n_latent)
         table = table.permute(2, 0, 1, 3).reshape(n_series, 2 * n_knots, n_samples * n_latent)
         if n_knots <= _FEW_KNOTS and table.requires_grad:
-            matrix = weights.new_zeros(n_series, n_times, 2 * n_knots).scatter_add(2, rows, weights)
-            z = torch.bmm(matrix, table)
+            matrix = weights.new_zeros(n_series, 2 * n_knots, n_times).scatter(1, rows, weights)
+            # Wide times narrow: several times as fast as the other way round.
+            z = torch.bmm(table.transpose(1, 2), matrix).transpose(1, 2).contiguous()
         else:
             table = table.flatten(0, 1)
             rows = rows + 2 * n_knots * torch.arange(n_series, device=times.device).view(-1, 1, 1)
-            picked = table.index_select(0, rows.flatten()).view(-1, rows.shape[-1], table.shape[1])
-            z = torch.zeros_like(picked[:, 0])
+            z = table.new_zeros(n_series * n_times, table.shape[1])
             # One after another, so that the companions in a batch move not even the last bit.
-            for row, weight in zip(picked.unbind(1), weights.flatten(0, 1).split(1, 1), strict=True):
-                z = torch.addcmul(z, row, weight)
+            for row, weight in zip(rows.unbind(1), weights.unbind(1), strict=True):
+                z = torch.addcmul(z, table.index_select(0, row.flatten()), weight.flatten().unsqueeze(1))
         return z.view(n_series, n_times, n_samples, n_latent).permute(2, 0, 1, 3)
 
     def _reading(self, times: Tensor) -> tuple[Tensor, Tensor]:
-        """Rows of the table and their weights: (B, N, 6) each."""
+        """Rows of the table and their weights: (B, 6, N) each."""
         n_knots, h = len(self.states), self.spacing
         position = (times - self.start) / h
-        left = position.detach().floor().clamp(0, n_knots - 2).to(torch.int64)
+        left = position.detach().floor().clamp_(0, n_knots - 2)
         zero = round(-self.start / h)
-        middle = torch.where(left >= zero, left.clamp(min=zero + 1), (left + 1).clamp(max=zero - 1))
+        if zero:
+            middle = torch.where(left >= zero, left.clamp(min=zero + 1), (left + 1).clamp(max=zero - 1))
+        else:
+            middle = left.clamp_(min=1)
         x = position - middle
         y = x * x
         out, rest = y - 1, y * (0.25 * (y - 1))
         even, odd = y * (1 - 0.5 * y), x * y * (1.25 - 0.75 * y)
         inner = out * out
         parts = [even - odd, inner, even + odd, h * rest * (x - 1), h * x * inner, h * rest * (x + 1)]
-        knots = torch.arange(-1, 2, device=times.device)
-        rows = middle.unsqueeze(-1) + torch.cat([knots, knots + n_knots])
-        return rows, torch.stack(parts, -1)
+        row = middle.to(torch.int64)
+        rows = [row - 1, row, row + 1, row + n_knots - 1, row + n_knots, row + n_knots + 1]
+        return torch.stack(rows, 1), torch.stack(parts, 1)
 
 
 def solve(field: Field, z0: Tensor, earliest: float, latest: float, solver: Solver) -> Trajectory:
