@@ -74,9 +74,9 @@ def test_fit_saves_the_model_that_the_api_fits(model_file):
 
 def test_predict_answers_the_rows_as_the_api_does(model_file, labs, tmp_path):
     out = tmp_path / "filled.parquet"
-    assert run("predict", model_file, labs, "--level", "50", "90", "--out", out) == 0
+    assert run("predict", model_file, labs, "--level", "50", "90", "--parts", "--out", out) == 0
     read = read_table(str(labs), id_col="patient", time_col="hours")
-    expected = LatentODE.load(model_file).predict(read, level=[50, 90])
+    expected = LatentODE.load(model_file).predict(read, level=[50, 90], parts=True)
     found = pd.read_parquet(out)
     assert list(found) == list(expected)
     np.testing.assert_allclose(found[CHANNELS], expected[CHANNELS], rtol=1e-6)
@@ -95,10 +95,13 @@ def test_predict_answers_times_asked_for(model_file, labs, tmp_path, capsys):
 
 
 def test_forecast_goes_on_from_the_last_observation(model_file, labs, capsys):
-    assert run("forecast", model_file, labs, "--horizon", "6", "--steps", "3", "--level", "90") == 0
+    assert (
+        run("forecast", model_file, labs, "--horizon", "6", "--steps", "3", "--level", "90", "--parts") == 0
+    )
     found = pd.read_csv(io.StringIO(capsys.readouterr().out))
     assert len(found) == 3 * 14
     assert "hr-lo-90" in found
+    np.testing.assert_allclose(found["hr-trajectory"] + found["hr-residual"], found["hr"], rtol=1e-4)
     last = make_frame().dropna(subset=CHANNELS, how="all").groupby("patient")["hours"].max()
     np.testing.assert_allclose(found.groupby("patient")["hours"].max(), last + 6)
 

@@ -15,7 +15,8 @@ def predict(chosen: argparse.Namespace) -> None:
     check_folder(chosen.out)
     model, data = model_and_data(chosen.model, chosen.data)
     times = asked_times(chosen, model)
-    write_table(model.predict(data, times=times, level=chosen.level, point=chosen.point), chosen.out)
+    found = model.predict(data, times=times, level=chosen.level, point=chosen.point, parts=chosen.parts)
+    write_table(found, chosen.out)
 
 
 def forecast(chosen: argparse.Namespace) -> None:
@@ -23,9 +24,10 @@ def forecast(chosen: argparse.Namespace) -> None:
     check_folder(chosen.out)
     model, data = model_and_data(chosen.model, chosen.data)
     horizon = length(chosen.horizon, model, "--horizon")
-    write_table(
-        model.forecast(data, horizon, chosen.steps, level=chosen.level, point=chosen.point), chosen.out
+    found = model.forecast(
+        data, horizon, chosen.steps, level=chosen.level, point=chosen.point, parts=chosen.parts
     )
+    write_table(found, chosen.out)
 
 
 def impute(chosen: argparse.Namespace) -> None:

@@ -48,6 +48,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_model_and_data(predict)
     _add_times(predict)
     _add_bands(predict)
+    _add_parts(predict)
     _add_out(predict)
 
     forecast = add("forecast", texts.FORECAST)
@@ -57,6 +58,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     forecast.add_argument("--steps", type=int, default=10, help="how many steps (default: 10)")
     _add_bands(forecast)
+    _add_parts(forecast)
     _add_out(forecast)
 
     impute = add("impute", texts.IMPUTE)
@@ -161,6 +163,12 @@ def _add_bands(command: argparse.ArgumentParser, default: list[float] | None = N
         help=f"coverage of bands in percent, e.g. 50 90{said}",
     )
     command.add_argument("--point", choices=("mean", "median"), default="mean", help="(default: mean)")
+
+
+def _add_parts(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--parts", action="store_true", help="also what of the mean is trajectory and what is residual"
+    )
 
 
 def _add_out(command: argparse.ArgumentParser) -> None:
