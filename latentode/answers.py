@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from latentode import inference
 from latentode.cuts import fold_contexts
 from latentode.fitting import Fitted
 from latentode.frames import Instants, Questions, SeriesTable
+from latentode.outliers import not_read
 from latentode.pieces import Queries
 from latentode.series import SeriesBatch, SeriesCollection
 from latentode.spans import MAX_ROWS
@@ -30,8 +31,20 @@ class Answers:
     fitted: Fitted
     device: str
 
+    def _usual(self, table: SeriesTable) -> SeriesCollection:
+        """What a table observes, without what lies too far out to be anything but a mistake."""
+        return not_read(self.fitted.collection(table), table.roles.value_cols, table.ids)
+
     def _collection(self, table: SeriesTable) -> SeriesCollection:
-        return self.fitted.collection(table)
+        """What is read of a table: rows of which nothing is left are none."""
+        return self._usual(table).compact()
+
+    def usual(self, table: SeriesTable) -> SeriesTable:
+        """The table without the values that are not read."""
+        rows, merged = table.merged_rows()
+        values = table.values.copy()
+        values[rows] = np.where(self._usual(table).mask.numpy()[merged], values[rows], np.nan)
+        return replace(table, values=values)
 
     def _queries(self, table: SeriesTable, questions: Questions) -> tuple[np.ndarray, Queries]:
         """The order that puts the questions series by series, and their times in it."""
@@ -150,17 +163,23 @@ class Answers:
         return found.double().cpu().numpy() / self.fitted.scaling.time_unit
 
     def log_density(
-        self, table: SeriesTable, choose: Callable[[SeriesBatch], list[Tensor]], *, whole: bool
+        self,
+        table: SeriesTable,
+        choose: Callable[[SeriesBatch], list[Tensor]],
+        *,
+        whole: bool,
+        outliers: bool = False,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Log densities, per unit of the data, of what the chosen contexts hide, and where they do.
 
         Args:
+            outliers: values too far out to be read are taken for observed like any others.
             whole: long series as they are, not in parts that one z0 answers for each.
 
         Shapes:
             -> (n_contexts, merged rows, D) each; 0 where not hidden.
         """
-        collection = self._collection(table)
+        collection = self.fitted.collection(table) if outliers else self._usual(table)
         if not whole:
             collection = collection.cut(MAX_ROWS, self.fitted.reach)
         density, hidden = inference.hidden_log_density(
@@ -173,10 +192,19 @@ class Answers:
         found = np.full(table.values.shape, np.nan)
         if not table.observed_rows.any():
             return found
-        density, hidden = self.log_density(table, lambda batch: fold_contexts(batch, n_folds), whole=True)
-        # Each row is hidden in one fold, and 0 in the others.
-        once = np.where(hidden.any(0), density.sum(0), np.nan)
+        once = self._surprise(table, n_folds)
         rows, merged = table.merged_rows()
+        unread = np.isnan(once[merged]) & ~np.isnan(table.values[rows])
+        if unread.any():  # nothing is more surprising than what is too far out to be read
+            once = np.where(np.isnan(once), self._surprise(table, n_folds, outliers=True), once)
         found[rows] = once[merged]
         found[np.isnan(table.values)] = np.nan
         return found
+
+    def _surprise(self, table: SeriesTable, n_folds: int, *, outliers: bool = False) -> np.ndarray:
+        """By merged row, NaN where nothing was hidden: (merged rows, D)."""
+        density, hidden = self.log_density(
+            table, lambda batch: fold_contexts(batch, n_folds), whole=True, outliers=outliers
+        )
+        # Each row is hidden in one fold, and 0 in the others.
+        return np.where(hidden.any(0), density.sum(0), np.nan)

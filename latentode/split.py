@@ -9,17 +9,13 @@ import torch
 from torch import Tensor
 
 from latentode.cuts import split_contexts
-from latentode.frames import Roles, Scaling, SeriesTable, Statics
+from latentode.frames import Scaling, SeriesTable, Statics
 from latentode.holdout import withhold_rows, withhold_series
+from latentode.outliers import left_out
 from latentode.series import SeriesBatch, SeriesCollection
 from latentode.spans import MAX_ROWS
 
 __all__ = ["split_data"]
-
-# Values farther out than this many spreads train and validate nothing: under a normal likelihood one that is
-# a million spreads out would outweigh all the others together, and even cut to this it would be one that the
-# noise has to explain, everywhere.
-LARGEST_TARGET = 20.0
 
 # Observed values that one validation batch may hold, padding included.
 VALIDATION_CELLS = 50_000
@@ -64,7 +60,8 @@ def split_data(
         # Of series of one observation only what is asked tells how long a while is.
         scaling = Scaling.learn(values, spans if (spans > 0).any() else table.spans())
 
-    everything = _without_outliers(scaling.scale(parts, dtype), table.roles)
+    scaled = scaling.scale(parts, dtype)
+    everything = left_out(scaled, table.roles.value_cols, table.ids, raw.series_of_rows)
     data = everything.restrict(~held)
     data = data.select(_nonzero(data.observed_lengths > 0))
     pairs = []
@@ -74,23 +71,6 @@ def split_data(
         contexts = split_contexts(batch, task) if held_series.any() else [visible]
         pairs += [(batch.restrict(keep).compact(), batch.restrict(~keep)) for keep in contexts]
     return data, pairs, scaling, statics, held_series
-
-
-def _without_outliers(scaled: SeriesCollection, roles: Roles) -> SeriesCollection:
-    """The same rows; what lies farther out than LARGEST_TARGET is not observed, and a warning names it."""
-    usual = scaled.values.abs() <= LARGEST_TARGET
-    counts = (~usual).sum(0).tolist()
-    if not any(counts):
-        return scaled
-    listed = ", ".join(
-        f"{count} of column {name!r}" for name, count in zip(roles.value_cols, counts, strict=True) if count
-    )
-    warnings.warn(
-        f"values more than {LARGEST_TARGET:.0f} spreads from the middle of their column are left out of the fit: "
-        f"{listed}. Look for wrong units and faulty readings there",
-        stacklevel=8,  # past `fit_model`, `fit` and the wrappers around each, to the user's own line
-    )
-    return replace(scaled, values=scaled.values * usual, mask=scaled.mask & usual)
 
 
 def _warn_of_idle(statics: Statics) -> None:

@@ -228,7 +228,9 @@ def test_outliers_of_a_million_spreads_do_not_wreck_a_fit(max_iter):
 
 def test_one_outlier_of_few_values_is_named(frame):
     frame.loc[3, "hr"] = 1e9
-    with pytest.warns(UserWarning, match="1 of column 'hr'. Look for wrong units") as caught:
+    with pytest.warns(
+        UserWarning, match="1 of column 'hr' \\(series 'p0'\\). Look for wrong units"
+    ) as caught:
         model = LatentODE("patient", "hours", max_iter=5, residual="ou", random_state=0).fit(frame)
     assert caught[0].filename == __file__  # it points at the line that called fit
     assert pd.Series(model.predict(frame.drop(index=3)).hr).between(0, 200).all()

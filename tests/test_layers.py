@@ -18,6 +18,7 @@ LAYERS = [
         "cuts",
         "holdout",
         "batches",
+        "outliers",
         "knots",
         "mixtures",
         "noise",

@@ -42,6 +42,9 @@ class _Asking(_Reading):
     ) -> Any:
         """The posterior mean of every channel, given all that `X` holds of a series.
 
+        A value more than twenty spreads from the middle of what the model was fitted to is taken for a mistake, as in
+        `fit`: it is not read, and a warning names it, unless most of its series' values lie out there.
+
         Args:
             X: the observations to condition on, in any layout that `fit` takes.
             times: None answers the rows of X, in their order and with their index. A 1-D list or index

@@ -79,7 +79,8 @@ class _Scoring(_Reading):
         """Log predictive density of each observation given the series' other rows, row by row.
 
         How surprising each value is: the lower, the more. Each row is predicted with one row in five
-        hidden, itself among them. NaN where nothing was observed.
+        hidden, itself among them. NaN where nothing was observed. Values too far out to be read by `predict` are
+        scored as well, and the others without them.
 
         Returns:
             A frame with the index of X and a column for each channel, in nats per unit of the data.
@@ -110,7 +111,8 @@ class _Scoring(_Reading):
 
         To extrapolate, each series is cut at several origins and what follows is predicted from what is
         before; to interpolate, rows are hidden at random and predicted from the others. What is hidden
-        from the model is hidden from the baselines. Evaluate on series that no fit has seen.
+        from the model is hidden from the baselines. Evaluate on series that no fit has seen. Values too far out to be
+        read (`predict`) are neither shown nor scored, and a warning names them.
 
         Args:
             task: "extrapolate", "interpolate" or "both"; None takes the model's.
@@ -166,10 +168,10 @@ class _Scoring(_Reading):
             seed=seed_of(random_state),
         )
         return evaluate(
-            self._read(X),
+            self._answers.usual(self._read(X)),
             lambda table, questions, levels: self._predict(table, questions, levels, None, point),
             settings,
-            training=None if train is None else self._read(train),
+            training=None if train is None else self._answers.usual(self._read(train)),
             default=self.scaling_.center,
             statics=self.fitted_.statics,
         )

@@ -1,0 +1,98 @@
+"""Values so far out that they are taken for mistakes: left out of a fit, and not read when a model answers."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Hashable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from latentode.series import SeriesCollection
+
+__all__ = ["LARGEST_TARGET", "left_out", "not_read"]
+
+# Values farther out than this many spreads train and validate nothing: under a normal likelihood one that is
+# a million spreads out would outweigh all the others together, and even cut to this it would be one that the
+# noise has to explain, everywhere.
+LARGEST_TARGET = 20.0
+
+# Observations of a series of which most lie so far out before it is taken at its word.
+LEAST_OBSERVED = 3
+
+
+def left_out(
+    scaled: SeriesCollection, columns: Sequence[Hashable], ids: Sequence[Hashable], series: Tensor
+) -> SeriesCollection:
+    """What a fit takes for observed of a collection in scaled units; a warning names the rest.
+
+    Args:
+        series: number of each row's series among `ids`, (R,): a long one is in several parts by now.
+    """
+    far = scaled.mask & (scaled.values.abs() > LARGEST_TARGET)
+    if not bool(far.any()):
+        return scaled
+    _warn(
+        f"values more than {LARGEST_TARGET:.0f} spreads from the middle of their column are left out of the fit: "
+        f"{_listed(far, series, columns, ids)}. Look for wrong units and faulty readings there"
+    )
+    return _without(scaled, far)
+
+
+def not_read(
+    scaled: SeriesCollection, columns: Sequence[Hashable], ids: Sequence[Hashable]
+) -> SeriesCollection:
+    """What a fitted model reads of a collection; a warning names the rest.
+
+    A channel of a series that lies out there for the most part has moved rather than been mistaken: it is read.
+    """
+    far = scaled.mask & (scaled.values.abs() > LARGEST_TARGET)
+    if not bool(far.any()):
+        return scaled
+    far &= ~_moved(scaled, far)
+    if bool(far.any()):
+        _warn(
+            f"values more than {LARGEST_TARGET:.0f} spreads from the middle of what the model was fitted to are not "
+            f"read: {_listed(far, scaled.series_of_rows, columns, ids)}. Look for wrong units and faulty readings there"
+        )
+    return _without(scaled, far)
+
+
+def _moved(scaled: SeriesCollection, far: Tensor) -> Tensor:
+    """Where a value's series has several observations of its channel, most of them far out: (R, D)."""
+    series = scaled.series_of_rows
+    counts = torch.zeros(2, len(scaled), scaled.n_channels)
+    counts[0].index_add_(0, series, scaled.mask.to(counts.dtype))
+    counts[1].index_add_(0, series, far.to(counts.dtype))
+    observed, out = counts
+    return ((observed >= LEAST_OBSERVED) & (2 * out > observed))[series]
+
+
+def _without(scaled: SeriesCollection, far: Tensor) -> SeriesCollection:
+    return replace(scaled, values=scaled.values.masked_fill(far, 0.0), mask=scaled.mask & ~far)
+
+
+def _listed(far: Tensor, series: Tensor, columns: Sequence[Hashable], ids: Sequence[Hashable]) -> str:
+    """How many of which columns, and the first series of each that they are of."""
+    told = []
+    for number, name in enumerate(columns):
+        rows = torch.nonzero(far[:, number]).flatten()
+        if not len(rows):
+            continue
+        whose = torch.unique(series[rows])
+        first = ids[int(whose[0])]
+        first = first.item() if isinstance(first, np.generic) else first
+        where = f"series {first!r}" + (f" and {len(whose) - 1} more" if len(whose) > 1 else "")
+        told.append(f"{len(rows)} of column {name!r}" + (f" ({where})" if len(ids) > 1 else ""))
+    return ", ".join(told)
+
+
+def _warn(message: str) -> None:
+    """Points at the first line that is not the package's own, however many of its functions lie between."""
+    frame, level = sys._getframe(), 1
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(f"{__package__}."):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, stacklevel=level)
