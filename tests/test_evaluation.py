@@ -386,6 +386,11 @@ def test_a_rival_without_error_is_no_division_by_zero():
     assert said[2].endswith("against 0)")
 
 
+def test_a_rival_next_to_without_error_makes_no_skill_of_many_digits():
+    said = report_of({MODEL: [1.0], "last value": [1e-9]}).verdict("extrapolate")
+    assert "skill below -999 % [below -999, below -999])" in said[2]
+
+
 def test_many_channels_are_told_in_a_line_each():
     random = np.random.default_rng(0)
     frame = lines(6)

@@ -3,7 +3,6 @@
 The fast suite tries about sixty, `make slow` more than a thousand.
 """
 
-import warnings
 from functools import cache
 
 import numpy as np

@@ -287,6 +287,15 @@ def test_of_noise_a_fit_warns_of_the_noise_and_of_no_collapse():
     assert model.summary().latent["kl"].sum() < 1
 
 
+def test_bands_that_are_not_adjusted_are_remarked_on(fitted_to_swings):
+    fitted, parameters = fitted_to_swings.fitted_, fitted_to_swings.fit_parameters_
+    assert fitted.calibration is None
+    told = "not adjusted: that takes 20 withheld series, and 9 were"
+    assert sum(told in remark for remark in summarize(fitted, parameters).remarks) == 1
+    unasked = summarize(fitted, parameters | {"calibrate": False}).remarks
+    assert not any("not adjusted" in remark for remark in unasked)
+
+
 def test_a_residual_process_in_the_way_is_remarked_on(fitted_to_swings):
     fitted = fitted_to_swings.fitted_
     assert set(fitted.verdict.without_residual) == {"extrapolate", "interpolate"}

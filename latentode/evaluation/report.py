@@ -27,6 +27,9 @@ MAX_SENTENCES = 12
 MISS = 0.05
 ENOUGH_VALUES = 100
 
+# A skill that is worse than ten times the rival's error is no number to read.
+WORST_TOLD = -9.99
+
 _ALL = "all of them"
 
 TITLES = {
@@ -261,8 +264,10 @@ def _some(lines: list[str]) -> list[str]:
 
 def _percent(share: Any) -> str:
     """+12, -3, +0.4 or 0: per cent, with its sign."""
+    if share < WORST_TOLD:
+        return f"below {100 * WORST_TOLD:.0f}"
     if not np.isfinite(share):
-        return "-inf" if share < 0 else "nan"
+        return "nan"
     text = f"{100 * share:+.{0 if abs(share) >= 0.01 else 1}f}"
     return "0" if text in ("+0.0", "-0.0") else text
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from latentode.calibration import MIN_SERIES
 from latentode.fitting import Fitted
 from latentode.frames import CategoryColumn, NumberColumn
 from latentode.likelihoods import Likelihood
@@ -39,6 +40,7 @@ def summarize(fitted: Fitted, parameters: Mapping[str, Any]) -> Summary:
     coverage = None if verdict is None else verdict.coverage
     remarks = [
         *_of_training(fitted),
+        *_of_calibration(fitted, parameters),
         *_of_bands(coverage, calibrated=fitted.calibration is not None),
         *_of_latent(verdict, parameters),
         *_of_residual(verdict),
@@ -178,6 +180,17 @@ def _of_training(fitted: Fitted) -> list[str]:
             "for outliers and wrong units with diagnose(df)"
         )
     return found
+
+
+def _of_calibration(fitted: Fitted, parameters: Mapping[str, Any]) -> list[str]:
+    verdict = fitted.verdict
+    if verdict is None or fitted.calibration is not None or not parameters["calibrate"]:
+        return []
+    n_withheld = verdict.n_withheld if verdict.withheld == "series" else 0
+    return [
+        f"bands are what the model believes and not adjusted: that takes {MIN_SERIES} withheld series, and "
+        f"{n_withheld or 'none'} {'was' if n_withheld < 2 else 'were'}"
+    ]
 
 
 def _of_bands(coverage: pd.DataFrame | None, *, calibrated: bool) -> list[str]:
