@@ -15,6 +15,7 @@ from latentode.joined import Joined, SpanPosteriors
 from latentode.model import LatentODEModel, Predictive
 from latentode.noise import N_NODES
 from latentode.pieces import (
+    MAX_QUERIES,
     Queries,
     blocks_of,
     chunks_of,
@@ -349,9 +350,10 @@ def latent(
     pieces = [pieces_of(contexts, queries, spans)]
     for series in long_series(queries, spans):
         first, last = queries.starts[series], queries.starts[series + 1]
-        span, counts = torch.unique_consecutive(
-            spans.leading(series, queries.times[first:last]), return_counts=True
-        )
+        leading = spans.leading(series, queries.times[first:last])
+        # As many at once as of a series of one span.
+        some = torch.stack([leading, torch.arange(len(leading)) // MAX_QUERIES])
+        (span, _), counts = torch.unique_consecutive(some, dim=1, return_counts=True)
         ends = first + counts.cumsum(0)
         whose = torch.full_like(span, series)
         pieces.append(torch.stack([spans.first[span], spans.last[span], ends - counts, ends, whose], 1))
