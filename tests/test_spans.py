@@ -12,6 +12,7 @@ from sklearn.base import clone
 
 from latentode import LatentODE, LatentODEModel, SeriesCollection, inference
 from latentode.joined import Joined, SpanPosteriors
+from latentode.paths import sample
 from latentode.pieces import MARGIN, Queries, blocks_of, whole_block
 from latentode.plotting import plot_trajectories
 from latentode.sampling import normal_draws
@@ -202,7 +203,7 @@ def test_without_trajectory_the_answer_is_the_residuals_own(long_fit):
     torch.testing.assert_close(found.residual, found.mean, rtol=0, atol=1e-14)
     torch.testing.assert_close(found.mean, mean[0, 0], rtol=0, atol=1e-6)
     draws = normal_draws(4, fresh.module_.encoder.latent_dim, seed=0)
-    for answer in inference._answers(fresh.module_, contexts, queries, draws, reach=None, device="cpu"):
+    for answer in inference.answers_of(fresh.module_, contexts, queries, draws, reach=None, device="cpu"):
         kept = answer.rows[answer.inside]
         torch.testing.assert_close(
             answer.predictive.latent_variance[answer.inside], variance[0, kept], rtol=1e-5, atol=1e-9
@@ -221,7 +222,7 @@ def test_paths_are_joint_over_a_join(long_fit):
     asked = join + torch.tensor([-0.02, -0.004, -0.001, 0.001, 0.004, 0.02], dtype=torch.float64)
     queries = Queries(asked, torch.tensor([0, 6]))
     n_samples = 2000
-    paths = inference.sample(
+    paths = sample(
         fresh.module_, contexts, queries, ["a"], n_samples=n_samples, observation_noise=False, seed=0
     )
     process, noise = fresh.module_.residual, fresh.module_.likelihood.noise_variance
