@@ -75,6 +75,9 @@ def main() -> None:
     about = {"scored_on": part, "quick": chosen.quick, "n_train": n_train, "max_iter": max_iter}
     record = Record(chosen.out, about, ["question", "seed"], merge=chosen.merge)
     for question in chosen.questions or hopper_task.QUESTIONS:
+        # Far beyond the observations a Gaussian process knows its mean only.
+        learned_by = fractions if question == "interpolation" else ()
+        processes = {fraction: hopper_task.fit_processes(parts.train, fraction) for fraction in learned_by}
         for seed in chosen.seeds:
             began = time.process_time()
             model = make_model(question, seed, **settings)
@@ -90,7 +93,8 @@ def main() -> None:
             }
             for fraction in fractions:
                 asked = hopper_task.ask(states, question, fraction, seed)
-                found = hopper_task.predictions_of_rivals(parts.train, asked, seed)
+                rivals = processes.get(fraction, ())
+                found = hopper_task.predictions_of_rivals(parts.train, asked, seed, rivals)
                 mean, (low, high) = answers(model, asked)
                 found[OURS] = {"predicted": mean, "low": low, "high": high}
                 for name, one in found.items():

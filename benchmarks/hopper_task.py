@@ -9,7 +9,7 @@ interpolation, of a random window of 100 steps what is between the observed ones
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ import pandas as pd
 from sklearn.linear_model import Ridge
 
 from benchmarks import trivial
-from benchmarks.gaussian_process import fit_series_gp
+from benchmarks.gaussian_process import SeriesGP, fit_series_gp
 
 __all__ = [
     "CHANNELS",
@@ -28,6 +28,7 @@ __all__ = [
     "Asked",
     "Parts",
     "ask",
+    "fit_processes",
     "load",
     "predictions_of_rivals",
     "scores",
@@ -156,10 +157,26 @@ def scores(
 # The rivals ---------------------------------------------------------------
 
 
-def predictions_of_rivals(train: np.ndarray, asked: Asked, seed: int) -> dict[str, dict[str, np.ndarray]]:
+def fit_processes(train: np.ndarray, fraction: float) -> tuple[SeriesGP, ...]:
+    """A Gaussian process for each channel, on the series alone: the hardest rival that knows no dynamics.
+
+    It learns from training windows with that fraction of their points observed, the same ones for every seed.
+    """
+    learned = ask(train, "interpolation", fraction, 1000)
+    return tuple(
+        fit_series_gp(learned.times, learned.values[:, :, k], kernels=SMOOTH) for k in range(len(CHANNELS))
+    )
+
+
+def predictions_of_rivals(
+    train: np.ndarray, asked: Asked, seed: int, processes: Sequence[SeriesGP] = ()
+) -> dict[str, dict[str, np.ndarray]]:
     """-> name -> "predicted" (B, Q, 14), and where the rival has a 90 % band, "low" and "high".
 
     They learn from training trajectories asked the same question with as many points observed.
+
+    Args:
+        processes: of `fit_processes`; without them there is no Gaussian process among the rivals.
     """
     known = (asked.times, asked.values, asked.at)
     n_shown = WINDOW if asked.question == "interpolation" else KNOWN
@@ -175,7 +192,8 @@ def predictions_of_rivals(train: np.ndarray, asked: Asked, seed: int) -> dict[st
         simple |= {"constant velocity": trivial.constant_velocity}
     found = {"training mean": {"predicted": np.broadcast_to(train.mean(axis=(0, 1)), asked.truth.shape)}}
     found |= {name: {"predicted": rival(*known)} for name, rival in simple.items()}
-    found["Gaussian process"] = _gaussian_process(learned, asked)
+    if processes:
+        found["Gaussian process"] = _interpolated(processes, asked)
     found["ridge"] = {"predicted": _ridge(learned, asked)}
     return found
 
@@ -184,11 +202,9 @@ def _nearest(fraction: float) -> float:
     return min(FRACTIONS, key=lambda one: abs(one - fraction))
 
 
-def _gaussian_process(learned: Asked, asked: Asked) -> dict[str, np.ndarray]:
-    """One for each channel, on the series alone."""
+def _interpolated(processes: Sequence[SeriesGP], asked: Asked) -> dict[str, np.ndarray]:
     means, widths = [], []
-    for k in range(len(CHANNELS)):
-        process = fit_series_gp(learned.times, learned.values[:, :, k], kernels=SMOOTH)
+    for k, process in enumerate(processes):
         mean, deviation = process.predict(asked.times, asked.values[:, :, k], asked.at)
         means.append(mean)
         widths.append(NORMAL_90 * np.sqrt(deviation**2 + process.noise**2))

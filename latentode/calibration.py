@@ -95,7 +95,8 @@ class HiddenScores:
 
     Shapes:
         score (n,), Phi^-1(F(x)); lead (n,), in model time; between (n,) bool; channel (n,); row (n,), of the
-        collection that was scored; mean (n,), what was predicted; context (n,), number of the one that hid it.
+        collection that was scored; mean (n,), what was predicted; trajectory (n,), the same without the residual
+        process; context (n,), number of the one that hid it.
     """
 
     score: np.ndarray
@@ -104,6 +105,7 @@ class HiddenScores:
     channel: np.ndarray
     row: np.ndarray
     mean: np.ndarray
+    trajectory: np.ndarray
     context: np.ndarray
 
 

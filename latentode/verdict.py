@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from latentode.calibration import Calibration, fit_calibration, hiding_contexts
+from latentode.calibration import Calibration, HiddenScores, fit_calibration, hiding_contexts
 from latentode.evaluation import (
     RIVALS,
     Evaluation,
@@ -55,6 +55,8 @@ class Verdict:
         seconds: of the whole fit, choosing kernels, adjusting bands and this account included.
         latent: KL of q(z0 | series) to the prior in nats, standard deviation of its means between series, and
             its own mean standard deviation, by latent dimension, over training series: (3, L).
+        without_residual: RMSE of the trajectories without the residual process as a share of the model's, all
+            channels in scaled units together, by task; empty where there is no such process or nothing was asked.
         validation: errors beside the trivial answers; None where nothing was withheld or could be asked.
         coverage: see `count_coverage`; None likewise.
     """
@@ -68,11 +70,13 @@ class Verdict:
     latent: Tensor
     validation: Evaluation | None
     coverage: Any
+    without_residual: Mapping[str, float] = field(default_factory=dict)
 
     def pack(self, channels: Sequence[Hashable]) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """As plain data and tensors."""
         names = ("n_series", "n_rows", "n_values", "withheld", "n_withheld", "seconds")
         description: dict[str, Any] = {name: getattr(self, name) for name in names}
+        description["without_residual"] = dict(self.without_residual)
         tensors = {"latent": self.latent}
         if self.validation is not None:
             description["validation"], tensors["validation"] = pack_evaluation(self.validation, channels)
@@ -94,7 +98,9 @@ class Verdict:
         Raises:
             ValueError, KeyError, IndexError, TypeError: where the parts don't belong together.
         """
-        plain = dict(description)
+        plain: dict[str, Any] = {"without_residual": {}} | dict(description)
+        if not isinstance(plain["without_residual"], dict):
+            raise TypeError("what its verdict says of the trajectories alone is no table")
         told = plain.pop("validation", None), plain.pop("coverage", None)
         validation = coverage = None
         if None not in told:
@@ -180,8 +186,26 @@ def judge(
         latent=_latent(model, data, device),
         validation=validation,
         coverage=coverage,
+        without_residual={} if model.residual is None else _without_residual(hidden, scaled, tasks),
     )
     return calibration, verdict
+
+
+def _without_residual(
+    hidden: HiddenScores, parts: SeriesCollection, tasks: Sequence[str]
+) -> dict[str, float]:
+    """See `Verdict.without_residual`."""
+    truth = parts.values.numpy()[hidden.row, hidden.channel]
+    found = {}
+    for task in tasks:
+        asked = (hidden.between == (task == "interpolate")) & (np.abs(truth) <= LARGEST_TARGET)
+        own, alone = (
+            float(np.square(one[asked].astype(np.float64) - truth[asked]).sum())
+            for one in (hidden.mean, hidden.trajectory)
+        )
+        if own > 0:
+            found[task] = float(np.sqrt(alone / own))
+    return found
 
 
 def collapse(latent: Tensor, kl_weight: float) -> str | None:

@@ -142,11 +142,15 @@ def hidden_scores(
             hidden = target.mask.to(device)
             one, place, channel = torch.nonzero(hidden, as_tuple=True)
             score = answer.at(hidden).score(target.values.to(device)[hidden])
-            row, mean = rows.to(device)[one, place], answer.mean[hidden]
+            row, mean, alone = (
+                rows.to(device)[one, place],
+                answer.mean[hidden],
+                answer.trajectory.mean(0)[hidden],
+            )
             number_of = torch.full_like(row, number)
-            found.append([score, lead[one, place], between[one, place], channel, row, mean, number_of])
+            found.append([score, lead[one, place], between[one, place], channel, row, mean, alone, number_of])
     if not found:
         nothing, none = np.zeros(0), np.zeros(0, dtype=np.int64)
-        return HiddenScores(nothing, nothing, none.astype(bool), none, none, nothing, none)
+        return HiddenScores(nothing, nothing, none.astype(bool), none, none, nothing, nothing, none)
     joined = [torch.cat(values).cpu().numpy() for values in zip(*found, strict=True)]
     return HiddenScores(*joined)

@@ -32,7 +32,7 @@ def hidden(score, lead=1.0, between=False, channel=0):
     score = np.asarray(score, dtype=float)
     full = [np.broadcast_to(value, score.shape) for value in (lead, between, channel)]
     rows = np.arange(len(score))
-    return HiddenScores(score, *full, rows, np.zeros(len(score)), np.zeros_like(rows))
+    return HiddenScores(score, *full, rows, np.zeros(len(score)), np.zeros(len(score)), np.zeros_like(rows))
 
 
 def ahead(calibration, level, lead=1.0):

@@ -15,7 +15,9 @@ from latentode.calibration import HiddenScores
 from latentode.datasets import make_oscillator
 from latentode.evaluation import count_coverage
 from latentode.holdout import withhold_rows, withhold_series
+from latentode.series import SeriesCollection
 from latentode.summary import summarize
+from latentode.verdict import _without_residual
 from latentode.withheld import N_SCORE_SAMPLES
 from tests.conftest import make_frame
 from tests.test_persistence import DATA
@@ -173,6 +175,7 @@ def scores(n_series, spread, seed=0):
         channel=(np.arange(n) // 2) % 2,
         row=np.arange(n),
         mean=np.zeros(n),
+        trajectory=np.zeros(n),
         context=np.zeros(n, dtype=np.int64),
     )
     return hidden, np.arange(n_series).repeat(40)
@@ -282,6 +285,29 @@ def test_of_noise_a_fit_warns_of_the_noise_and_of_no_collapse():
         model = LatentODE("series", "time", **SMALL | FORBIDDING).fit(noise)
     assert len(caught) == 1
     assert model.summary().latent["kl"].sum() < 1
+
+
+def test_a_residual_process_in_the_way_is_remarked_on(fitted_to_swings):
+    fitted = fitted_to_swings.fitted_
+    assert set(fitted.verdict.without_residual) == {"extrapolate", "interpolate"}
+    verdict = replace(fitted.verdict, without_residual={"extrapolate": 0.8, "interpolate": 0.97})
+    remarks = summarize(replace(fitted, verdict=verdict), fitted_to_swings.fit_parameters_).remarks
+    told = [remark for remark in remarks if "trajectories alone" in remark]
+    assert len(told) == 1
+    assert told[0].startswith("to extrapolate, the trajectories alone err by 20 % less")
+
+
+def test_the_share_of_the_trajectories_alone_is_that_of_root_mean_squares():
+    hidden, _ = scores(3, spread=1.0)
+    n = len(hidden.row)
+    truth = torch.zeros(n, 2)
+    truth[0] = 1e3  # too far out to be scored
+    parts = SeriesCollection(torch.arange(float(n)), truth, truth > -1, torch.tensor([0, n]))
+    values = truth.numpy()[hidden.row, hidden.channel]
+    errors = np.where(hidden.between, 2.0, 3.0)
+    off = replace(hidden, mean=values + 1.0, trajectory=values - errors)
+    found = _without_residual(off, parts, ["interpolate", "extrapolate"])
+    assert found == {"interpolate": pytest.approx(2.0), "extrapolate": pytest.approx(3.0)}
 
 
 def test_idle_dimensions_and_noise_alone_are_remarked_on(fitted_to_swings):

@@ -22,6 +22,9 @@ _CLOCKS = {"number": "numbers", "datetime": "datetimes", "timedelta": "lengths o
 # Nats of KL a series under which a dimension of its z0 tells next to nothing of it.
 IDLE = 0.05
 
+# Share of the model's error under which its trajectories alone err by much less.
+IN_THE_WAY = 0.95
+
 # Noise of this share of a channel's spread leaves nothing to predict.
 ALL_NOISE = 0.9
 
@@ -38,6 +41,7 @@ def summarize(fitted: Fitted, parameters: Mapping[str, Any]) -> Summary:
         *_of_training(fitted),
         *_of_bands(coverage, calibrated=fitted.calibration is not None),
         *_of_latent(verdict, parameters),
+        *_of_residual(verdict),
         *silent_channels(fitted.roles.value_cols, fitted.signal),
         *_of_noise(channels),
     ]
@@ -200,6 +204,17 @@ def _of_latent(verdict: Verdict | None, parameters: Mapping[str, Any]) -> list[s
     if idle:
         return [f"{idle} of {len(kl)} latent dimensions hold nothing; a smaller latent_dim would do as well"]
     return []
+
+
+def _of_residual(verdict: Verdict | None) -> list[str]:
+    if verdict is None:
+        return []
+    return [
+        f"to {task}, the trajectories alone err by {100 * (1 - share):.0f} % less than with the residual process, as "
+        "predict(..., parts=True) tells them apart: residual=None may do better"
+        for task, share in verdict.without_residual.items()
+        if share < IN_THE_WAY
+    ]
 
 
 def _of_noise(channels: pd.DataFrame) -> list[str]:
