@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latentode import inference
+from latentode import inference, paths, withheld
 from latentode.cuts import fold_contexts
 from latentode.fitting import Fitted
 from latentode.frames import Instants, Questions, SeriesTable
@@ -106,7 +106,7 @@ class Answers:
             -> number of the question (S Q,), of the sample (S Q,), values (S Q, D).
         """
         order, queries = self._queries(table, questions)
-        paths = inference.sample(
+        drawn = paths.sample(
             self.fitted.model,
             self._collection(table),
             queries,
@@ -117,7 +117,7 @@ class Answers:
             reach=self.fitted.reach,
             device=self.device,
         )
-        values = self.fitted.scaling.unscale(paths)
+        values = self.fitted.scaling.unscale(drawn)
         number, place = np.divmod(np.arange(n_samples * len(order)), len(order))
         arranged = np.lexsort((order[place], number, questions.codes[order][place]))
         number, place = number[arranged], place[arranged]
@@ -130,7 +130,7 @@ class Answers:
         edge = np.lexsort((instants.part, instants.whole))
         first = edge[0 if self.fitted.model.encoder.origin == "first" else -1]
         elapsed = instants.since(instants[np.full(len(instants), first)]) / self.fitted.scaling.time_unit
-        paths = inference.sample_prior(
+        drawn = paths.sample_prior(
             self.fitted.model,
             torch.from_numpy(elapsed).to(self.fitted.dtype),
             n_series,
@@ -138,7 +138,7 @@ class Answers:
             seed=seed,
             device=self.device,
         )
-        return self.fitted.scaling.unscale(paths).reshape(n_series * len(instants), -1)
+        return self.fitted.scaling.unscale(drawn).reshape(n_series * len(instants), -1)
 
     def encode(self, table: SeriesTable) -> np.ndarray:
         """Means, then standard deviations of z0: (n_series, 2 L)."""
@@ -182,7 +182,7 @@ class Answers:
         collection = self.fitted.collection(table) if outliers else self._usual(table)
         if not whole:
             collection = collection.cut(MAX_ROWS, self.fitted.reach)
-        density, hidden = inference.hidden_log_density(
+        density, hidden = withheld.hidden_log_density(
             self.fitted.model, collection, choose, reach=self.fitted.reach, device=self.device
         )
         return np.where(hidden, density - np.log(self.fitted.scaling.spread), 0.0), hidden

@@ -83,6 +83,21 @@ class Joined:
     posteriors: SpanPosteriors
     device: torch.device | str
 
+    @classmethod
+    def read(
+        cls,
+        model: LatentODEModel,
+        contexts: SeriesCollection,
+        queries: Queries,
+        spans: Spans,
+        series: list[int],
+        device: torch.device | str,
+    ) -> Joined:
+        """With the posteriors of these series' spans alone."""
+        only = torch.nonzero(torch.isin(spans.series_of_spans, torch.tensor(series))).flatten()
+        posteriors = SpanPosteriors.read(model, contexts, spans, device, only)
+        return cls(model, contexts, queries, spans, posteriors, device)
+
     def laid_out(self, blocks: list[Block]) -> tuple[SeriesBatch, Tensor, Tensor, Tensor]:
         """The contexts of blocks, times of their queries on the same clock (B, M), and which queries these are.
 

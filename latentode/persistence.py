@@ -205,6 +205,8 @@ def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
     def plain(name: str, value: Any) -> Any:
         if isinstance(value, (np.timedelta64, timedelta)):  # pd.Timedelta too; pd.Timedelta reads its text
             return str(value)
+        if hasattr(value, "nanos"):  # one of pandas' offsets, such as pd.offsets.Hour(4)
+            return f"{value.nanos} ns"
         if isinstance(value, np.generic):
             return value.item()
         if isinstance(value, os.PathLike):

@@ -100,25 +100,26 @@ def blocks_of(
 ) -> Iterator[Block]:
     """The queries of a long series in blocks of bounded size: few enough queries, and few enough rows around them.
 
-    Of the rows a block has those between its queries, MARGIN beyond them on either side, and of each channel the
-    FARTHER nearest observations that lie farther out than these, so that what was seen of it long ago counts too. To
-    a Markov process the others matter little; which trajectory they are held against does not depend on the block.
+    The rows of the series are cut into runs, and a block has queries within one of them: whatever else is asked, the
+    run, MARGIN rows beyond it on either side, and of each channel the FARTHER nearest observations that lie farther
+    out than these, so that what was seen of it long ago counts too. To a Markov process the others matter little;
+    which trajectory they are held against does not depend on the block.
     """
     most = MAX_QUERIES if most is None else most
     start, stop = (int(contexts.starts[number]) for number in (series, series + 1))
     begin, end = (int(queries.starts[number]) for number in (series, series + 1))
-    edges = part_starts(contexts.times[start:stop], BLOCK)[1:]
+    edges = part_starts(contexts.times[start:stop], BLOCK)
     rank = torch.searchsorted(contexts.times[start:stop].contiguous(), queries.times[begin:end].contiguous())
-    owner = torch.searchsorted(edges, rank, right=True)
-    _, counts = torch.unique_consecutive(owner, return_counts=True)
+    runs, counts = torch.unique_consecutive(
+        torch.searchsorted(edges[1:], rank, right=True), return_counts=True
+    )
+    ends = torch.cat([edges, edges.new_tensor([stop - start])]).tolist()
     channels = [torch.nonzero(seen).flatten() for seen in contexts.mask[start:stop].unbind(1)]
     first = begin
-    for count in counts.tolist():
+    for run, count in zip(runs.tolist(), counts.tolist(), strict=True):
+        rows = start + _around(ends[run], ends[run + 1], stop - start, channels)
         for cut in range(first, first + count, most):
-            last = min(cut + most, first + count)
-            asked = rank[cut - begin : last - begin]
-            rows = _around(int(asked[0]), int(asked[-1]), stop - start, channels)
-            yield Block(start + rows, cut, last, series)
+            yield Block(rows, cut, min(cut + most, first + count), series)
         first += count
 
 

@@ -158,8 +158,10 @@ class SeriesCollection:
     @property
     def spans(self) -> Tensor:
         """Time from each series' first row to its last, 0 where it has none: (n_series,)."""
+        if not len(self.times):
+            return self.times.new_zeros(len(self))
         last = (self.starts[1:] - 1).clamp(min=0)
-        spans = self.times[last] - self.times[self.starts[:-1].clamp(max=max(0, len(self.times) - 1))]
+        spans = self.times[last] - self.times[self.starts[:-1].clamp(max=len(self.times) - 1)]
         return torch.where(self.lengths > 0, spans, 0.0)
 
     @property
@@ -264,9 +266,11 @@ def part_starts(times: Tensor, most: int, longest: float | None = None) -> Tenso
     edges = torch.zeros(1, dtype=torch.int64)
     if longest is not None and n_rows:
         # A share of a part's length is left to rounding.
-        n_parts = max(1, math.ceil(float(times[-1] - times[0]) / longest - 1e-5))
-        cuts = times[0] + (times[-1] - times[0]) * torch.arange(n_parts, dtype=times.dtype) / n_parts
-        edges = torch.searchsorted(times.contiguous(), cuts).unique()
+        lasted = float(times[-1] - times[0])
+        n_parts = max(1, math.ceil(lasted / longest - 1e-5))
+        # By the rows' own parts, of which there are no more than rows however short a part is.
+        part = ((times - times[0]).double() * (n_parts / (lasted or 1.0))).floor_().clamp_(max=n_parts - 1)
+        edges = torch.cat([edges, torch.nonzero(part.diff()).flatten() + 1])
     found = []
     for start, stop in zip(edges.tolist(), [*edges.tolist()[1:], n_rows], strict=True):
         n_parts = max(1, -(-(stop - start) // most))

@@ -5,7 +5,7 @@ r"""Long series: overlapping spans with a z0 each, and weights that join their t
 A series is cut into halves of up to HALF rows (and up to half the time that one z0 answers for). Span k reads two of
 them, k and k + 1, and v_k rises from 0 to 1 over half k alone: a span counts wholly where it meets the next one's
 first row, and no longer where that one's second half begins. The last span reads the last half by itself; it makes
-the forecasts, as training saw no time farther from z0 than a window is long, and takes over before the last row.
+the forecasts, as training saw no time farther from z0 than a span is long, and takes over before the last row.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Spans:
         return later
 
     def weights(self, number: Tensor, times: Tensor) -> Tensor:
-        """W of spans `number` (B,) at times (B, N): (B, N)."""
+        """Weights of spans `number` (B,) at times (B, N): (B, N)."""
         rise, fall = self.rise[number].to(times), self.fall[number].to(times)
         return _risen(rise, times) - _risen(fall, times)
 

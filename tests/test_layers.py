@@ -37,6 +37,8 @@ LAYERS = [
         "pieces",
         "joined",
         "inference",
+        "paths",
+        "withheld",
         "build",
         "kernel_choice",
         "solver_report",

@@ -1,14 +1,18 @@
 """A long series has a z0 for each of its spans, whose trajectories are joined, and one residual process."""
 
 from copy import deepcopy
+from datetime import timedelta
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.base import clone
 
 from latentode import LatentODE, LatentODEModel, SeriesCollection, inference
+from latentode.joined import Joined, SpanPosteriors
+from latentode.paths import sample
 from latentode.pieces import MARGIN, Queries, blocks_of, whole_block
 from latentode.plotting import plot_trajectories
 from latentode.sampling import normal_draws
@@ -132,6 +136,13 @@ def test_parts_are_as_few_as_it_takes():
     assert torch.equal(cut.starts, collection(times).cut(250).starts)
 
 
+def test_parts_far_shorter_than_the_gaps_are_no_more_than_the_rows():
+    times = irregular(300)
+    assert part_starts(times, 250, 1e-15).tolist() == list(range(300))
+    assert part_starts(torch.zeros(3), 250, 1e-15).tolist() == [0]
+    assert part_starts(torch.zeros(0), 250, 1e-15).tolist() == [0]
+
+
 def test_blocks_answer_every_query_once_with_rows_on_both_sides():
     contexts = collection(irregular(3000), n_channels=3, share=0.02)
     asked = torch.linspace(-100, 3200, 5000, dtype=torch.float64)
@@ -192,7 +203,7 @@ def test_without_trajectory_the_answer_is_the_residuals_own(long_fit):
     torch.testing.assert_close(found.residual, found.mean, rtol=0, atol=1e-14)
     torch.testing.assert_close(found.mean, mean[0, 0], rtol=0, atol=1e-6)
     draws = normal_draws(4, fresh.module_.encoder.latent_dim, seed=0)
-    for answer in inference._answers(fresh.module_, contexts, queries, draws, reach=None, device="cpu"):
+    for answer in inference.answers_of(fresh.module_, contexts, queries, draws, reach=None, device="cpu"):
         kept = answer.rows[answer.inside]
         torch.testing.assert_close(
             answer.predictive.latent_variance[answer.inside], variance[0, kept], rtol=1e-5, atol=1e-9
@@ -211,7 +222,7 @@ def test_paths_are_joint_over_a_join(long_fit):
     asked = join + torch.tensor([-0.02, -0.004, -0.001, 0.001, 0.004, 0.02], dtype=torch.float64)
     queries = Queries(asked, torch.tensor([0, 6]))
     n_samples = 2000
-    paths = inference.sample(
+    paths = sample(
         fresh.module_, contexts, queries, ["a"], n_samples=n_samples, observation_noise=False, seed=0
     )
     process, noise = fresh.module_.residual, fresh.module_.likelihood.noise_variance
@@ -246,6 +257,25 @@ def test_paths_do_not_jump_and_scatter_around_the_prediction(long_fit):
     expected = model.predict(frame, times=grid).set_index("hours")[["x", "y"]]
     # Of 800 means of 200 samples each, five standard errors; the quadrature of `predict` errs by as much again.
     assert ((mean - expected).abs() < 5 * spread / 200**0.5 + 0.1 * spread + 1e-6).to_numpy().all()
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_spans_that_meet_share_no_draws(long_fit, named):
+    model, _ = long_fit
+    module, n_samples = model.module_, 1024
+    contexts = collection(irregular(700), n_channels=2)
+    spans = spans_of(contexts)
+    posteriors = SpanPosteriors.read(module, contexts, spans, "cpu")
+    joined = Joined(module, contexts, Queries(contexts.times, contexts.starts), spans, posteriors, "cpu")
+    if named:
+        states = joined.named(0, "a", n_samples, 0)
+    else:
+        states = joined.shuffled(normal_draws(n_samples, module.encoder.latent_dim, seed=0))
+    z0 = states(torch.arange(len(spans.first))).detach()
+    standard = (z0 - posteriors.mean) / posteriors.std
+    for one, other in zip(standard.unbind(1), standard.unbind(1)[1:], strict=False):
+        # Five standard errors of a correlation of independent draws.
+        assert (one.T @ other / n_samples).abs().max() < 5 / n_samples**0.5
 
 
 def test_paths_without_residual_do_not_jump(long_fit):
@@ -309,6 +339,22 @@ def test_a_saved_model_answers_with_the_same_bits(long_fit, tmp_path):
         model.sample(frame, times=times, n_samples=2),
         check_exact=True,
     )
+
+
+def test_other_queries_change_nothing_though_the_residual_remembers_long(long_fit):
+    model, frame = long_fit
+    if model.module_.residual is None:
+        pytest.skip("there is none")
+    slow = deepcopy(model)
+    with torch.no_grad():
+        slow.module_.residual.log_length.fill_(4.0)
+    times = np.linspace(-5, frame["hours"].max() + 5, 301)
+    together = slow.predict(frame, times=times, level=90).iloc[::60].reset_index(drop=True)
+    alone = pd.concat(
+        [slow.predict(frame, times=[time], level=90) for time in times[::60]], ignore_index=True
+    )
+    # Rounding alone: what rows a block holds does not depend on what is asked.
+    pd.testing.assert_frame_equal(alone, together, rtol=1e-9)
 
 
 def test_surprise_of_a_long_series_is_that_of_the_rest_of_it():
@@ -385,6 +431,29 @@ def test_a_span_by_time_governs_training_and_answers(tmp_path):
     pd.testing.assert_frame_equal(
         LatentODE(**again.get_params()).fit(frame).predict(frame), model.predict(frame), check_exact=True
     )
+
+
+@pytest.mark.parametrize(
+    "span", [pd.Timedelta("4h"), np.timedelta64(4, "h"), timedelta(hours=4), pd.offsets.Hour(4), "4h"]
+)
+def test_a_span_of_every_kind_is_cloned_saved_and_read(span, tmp_path):
+    frame = frame_of(120)
+    frame["hours"] = pd.Timestamp("2024-01-01") + pd.to_timedelta(frame["hours"], "h")
+    settings = {"residual": "ou", "max_iter": 1, "random_state": 0}
+    model = clone(LatentODE(time_col="hours", **settings).set_params(span=span)).fit(frame)
+    model.save(tmp_path / "m.latentode")
+    again = LatentODE.load(tmp_path / "m.latentode")
+    assert again.fitted_.reach == model.fitted_.reach
+    assert pd.Timedelta(again.span) == pd.Timedelta("4h")
+
+
+def test_series_without_an_observation_are_answered_by_a_model_of_spans():
+    frame = frame_of(120)
+    model = LatentODE(time_col="hours", span=2.0, **SMALL, residual="ou").fit(frame)
+    nothing = frame.assign(x=np.nan, y=np.nan).iloc[:5]
+    for answer in (model.predict(nothing), model.sample(nothing, n_samples=2), model.latent(nothing)):
+        assert np.isfinite(answer.to_numpy()).all()
+    assert np.isfinite(model.encode(nothing).to_numpy()).all()
 
 
 def test_series_no_longer_than_a_span_are_answered_as_without_one(fitted, frame):

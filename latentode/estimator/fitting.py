@@ -76,7 +76,7 @@ class _Fitting(BaseEstimator):
             calibrate=self.calibrate,
             start=start,
             checkpoint=self._checkpoint(table, start),
-            span=None if self.span is None else duration(self.span, table.times.kind, "span"),
+            span=self._span(table),
         )
         fitted = fit_model(
             problem,
@@ -194,6 +194,20 @@ class _Fitting(BaseEstimator):
         if self.context_weight is not None:
             return self.context_weight
         return 0.05 if self.task == "extrapolate" else 1.0
+
+    def _span(self, table: SeriesTable) -> float | None:
+        """In the clock's units."""
+        if self.span is None:
+            return None
+        span = duration(self.span, table.times.kind, "span")
+        data = table.collection()
+        together = data.series_of_rows.diff() == 0
+        if bool(together.any()) and not bool((data.times.diff()[together] <= span).any()):
+            raise ValueError(
+                f"span={self.span!r} is shorter than the time between any two observations of a series, so that each "
+                "would be a series by itself; give the time that some tens of them take, or leave it None"
+            )
+        return span
 
     def _origin(self) -> str:
         if self.origin is not None:
