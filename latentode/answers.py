@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latentode import inference, paths, withheld
+from latentode import inference
 from latentode.cuts import fold_contexts
 from latentode.fitting import Fitted
 from latentode.frames import Instants, Questions, SeriesTable
+from latentode.inference import Queries
 from latentode.outliers import not_read
-from latentode.pieces import Queries
 from latentode.series import SeriesBatch, SeriesCollection
 from latentode.spans import MAX_ROWS
 
@@ -106,7 +106,7 @@ class Answers:
             -> number of the question (S Q,), of the sample (S Q,), values (S Q, D).
         """
         order, queries = self._queries(table, questions)
-        drawn = paths.sample(
+        drawn = inference.sample(
             self.fitted.model,
             self._collection(table),
             queries,
@@ -130,7 +130,7 @@ class Answers:
         edge = np.lexsort((instants.part, instants.whole))
         first = edge[0 if self.fitted.model.encoder.origin == "first" else -1]
         elapsed = instants.since(instants[np.full(len(instants), first)]) / self.fitted.scaling.time_unit
-        drawn = paths.sample_prior(
+        drawn = inference.sample_prior(
             self.fitted.model,
             torch.from_numpy(elapsed).to(self.fitted.dtype),
             n_series,
@@ -182,7 +182,7 @@ class Answers:
         collection = self.fitted.collection(table) if outliers else self._usual(table)
         if not whole:
             collection = collection.cut(MAX_ROWS, self.fitted.reach)
-        density, hidden = withheld.hidden_log_density(
+        density, hidden = inference.hidden_log_density(
             self.fitted.model, collection, choose, reach=self.fitted.reach, device=self.device
         )
         return np.where(hidden, density - np.log(self.fitted.scaling.spread), 0.0), hidden

@@ -25,9 +25,9 @@ import numpy as np
 import torch
 from scipy.stats import rankdata
 
+from latentode.inference import heldout_mean
 from latentode.model import LatentODEModel
 from latentode.series import SeriesBatch, SeriesCollection
-from latentode.withheld import heldout_mean
 
 __all__ = ["ChannelSignal", "find_signal", "silent_channels"]
 

@@ -15,6 +15,7 @@ from latentode.checkpoint import Checkpoint
 from latentode.cuts import random_contexts, random_starts
 from latentode.elbo import elbo
 from latentode.faults import FAULTS, check_finite, likely_cause
+from latentode.inference import heldout_log_density
 from latentode.knots import next_spacing
 from latentode.model import LatentODEModel
 from latentode.series import SeriesBatch, SeriesCollection
@@ -27,7 +28,6 @@ from latentode.solve import (
 )
 from latentode.training_options import TrainingOptions
 from latentode.training_state import Record, TrainingState
-from latentode.withheld import heldout_log_density
 
 __all__ = ["Record", "TrainingOptions", "train"]
 

@@ -23,12 +23,11 @@ from latentode.evaluation import (
 )
 from latentode.frames import Scaling, SeriesTable, Statics
 from latentode.holdout import withhold_rows
-from latentode.inference import encode
+from latentode.inference import encode, hidden_scores
 from latentode.model import LatentODEModel
 from latentode.outliers import LARGEST_TARGET
 from latentode.series import SeriesCollection
 from latentode.spans import MAX_ROWS
-from latentode.withheld import hidden_scores
 
 __all__ = ["Verdict", "collapse", "judge"]
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from latentode import LatentODE, SeriesBatch, SeriesCollection, inference, withheld
+from latentode import LatentODE, SeriesBatch, SeriesCollection, inference
 from latentode.build import Architecture, build_model
 from latentode.calibration import (
     GRID,
@@ -18,7 +18,7 @@ from latentode.calibration import (
     hiding_contexts,
 )
 from latentode.datasets import make_oscillator
-from latentode.pieces import Queries
+from latentode.inference import Queries
 from latentode.solve import Solver
 
 LEVELS = (0.5, 0.8, 0.9, 0.95)
@@ -232,7 +232,7 @@ def waves(n_series, seed):
 
 def test_bands_of_a_model_that_knows_nothing_hold_what_they_say():
     model, known, fresh = untrained(2), waves(300, seed=0), waves(300, seed=1)
-    found = withheld.hidden_scores(model, known, hiding_contexts(known, torch.Generator().manual_seed(0)))
+    found = inference.hidden_scores(model, known, hiding_contexts(known, torch.Generator().manual_seed(0)))
     calibration = fit_calibration(found, known.series_of_rows.numpy()[found.row], 2)
     keep = (torch.arange(len(fresh.times)) % 20 < 8) | (torch.arange(len(fresh.times)) % 20 == 14)
     queries = Queries(fresh.times, fresh.starts)

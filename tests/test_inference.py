@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import torch
 
-from latentode import LatentODE, SeriesCollection, pieces
+from latentode import LatentODE, SeriesCollection
 from latentode.frames import ask_rows
-from latentode.pieces import Queries, pieces_of
+from latentode.inference import pieces
+from latentode.inference.pieces import Queries, pieces_of
 from latentode.sampling import named_generator, normal_draws
 from latentode.spans import spans_of
 

@@ -34,11 +34,7 @@ LAYERS = [
     {"elbo"},
     {
         "spans",
-        "pieces",
-        "joined",
         "inference",
-        "paths",
-        "withheld",
         "build",
         "kernel_choice",
         "solver_report",

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from latentode import LatentODE, fitting, pieces
+from latentode import LatentODE, fitting
+from latentode.inference import pieces
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*too little to learn:UserWarning"),

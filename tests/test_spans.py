@@ -11,9 +11,9 @@ import torch
 from sklearn.base import clone
 
 from latentode import LatentODE, LatentODEModel, SeriesCollection, inference
-from latentode.joined import Joined, SpanPosteriors
-from latentode.paths import sample
-from latentode.pieces import MARGIN, Queries, blocks_of, whole_block
+from latentode.inference import predictions, sample
+from latentode.inference.joined import Joined, SpanPosteriors
+from latentode.inference.pieces import MARGIN, Queries, blocks_of, whole_block
 from latentode.plotting import plot_trajectories
 from latentode.sampling import normal_draws
 from latentode.series import part_starts
@@ -203,7 +203,7 @@ def test_without_trajectory_the_answer_is_the_residuals_own(long_fit):
     torch.testing.assert_close(found.residual, found.mean, rtol=0, atol=1e-14)
     torch.testing.assert_close(found.mean, mean[0, 0], rtol=0, atol=1e-6)
     draws = normal_draws(4, fresh.module_.encoder.latent_dim, seed=0)
-    for answer in inference.answers_of(fresh.module_, contexts, queries, draws, reach=None, device="cpu"):
+    for answer in predictions.answers_of(fresh.module_, contexts, queries, draws, reach=None, device="cpu"):
         kept = answer.rows[answer.inside]
         torch.testing.assert_close(
             answer.predictive.latent_variance[answer.inside], variance[0, kept], rtol=1e-5, atol=1e-9
@@ -320,7 +320,7 @@ def test_companions_and_cuts_change_nothing(monkeypatch):
             fit.sample(alone, n_samples=2, random_state=3), own, rtol=1e-7, atol=1e-8
         )
     for constant, number in (("CHUNK_NUMBERS", 5000), ("MAX_QUERIES", 100)):
-        monkeypatch.setattr(f"latentode.pieces.{constant}", number)
+        monkeypatch.setattr(f"latentode.inference.pieces.{constant}", number)
         pd.testing.assert_frame_equal(fit.predict(together, level=80), whole, rtol=1e-6, atol=1e-7)
 
 
@@ -387,7 +387,7 @@ def test_surprise_of_a_long_series_is_that_of_the_rest_of_it():
 def test_what_is_computed_at_once_does_not_grow_with_the_series(long_fit, monkeypatch):
     model, _ = long_fit
     for module in ("pieces", "joined"):
-        monkeypatch.setattr(f"latentode.{module}.CHUNK_NUMBERS", 20_000)
+        monkeypatch.setattr(f"latentode.inference.{module}.CHUNK_NUMBERS", 20_000)
     sizes, solve = [], LatentODEModel.solve
 
     def spy(self, z0, times):

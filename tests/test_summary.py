@@ -15,10 +15,10 @@ from latentode.calibration import HiddenScores
 from latentode.datasets import make_oscillator
 from latentode.evaluation import count_coverage
 from latentode.holdout import withhold_rows, withhold_series
+from latentode.inference import N_SCORE_SAMPLES
 from latentode.series import SeriesCollection
 from latentode.summary import summarize
 from latentode.verdict import _without_residual
-from latentode.withheld import N_SCORE_SAMPLES
 from tests.conftest import make_frame
 from tests.test_persistence import DATA
 

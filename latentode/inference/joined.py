@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from latentode.inference.pieces import CHUNK_NUMBERS, Block, Queries, chunks_of
 from latentode.likelihoods import Decoded
 from latentode.model import LatentODEModel
-from latentode.pieces import CHUNK_NUMBERS, Block, Queries, chunks_of
 from latentode.sampling import named_generator
 from latentode.series import SeriesBatch, SeriesCollection, padded_ranges
 from latentode.spans import Spans

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from latentode.calibration import HiddenScores, elapsed
-from latentode.inference import answers_of, numbers_per_row, posterior_samples
+from latentode.inference.pieces import Queries, chunks_of
+from latentode.inference.predictions import answers_of, numbers_per_row, posterior_samples
 from latentode.model import LatentODEModel
-from latentode.pieces import Queries, chunks_of
 from latentode.sampling import normal_draws
 from latentode.series import SeriesBatch, SeriesCollection, padded_ranges
 from latentode.spans import spans_of

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latentode.joined import Joined
+from latentode.inference.joined import Joined
+from latentode.inference.pieces import Queries, chunks_of, long_series, pieces_of, whole_block
 from latentode.model import LatentODEModel
-from latentode.pieces import Queries, chunks_of, long_series, pieces_of, whole_block
 from latentode.sampling import named_generator
 from latentode.series import SeriesCollection, padded_ranges
 from latentode.spans import spans_of

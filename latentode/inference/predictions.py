@@ -9,10 +9,8 @@ import torch
 from torch import Tensor
 
 from latentode.calibration import Calibration, elapsed
-from latentode.joined import Joined
-from latentode.model import LatentODEModel, Predictive
-from latentode.noise import N_NODES
-from latentode.pieces import (
+from latentode.inference.joined import Joined
+from latentode.inference.pieces import (
     MAX_QUERIES,
     Queries,
     blocks_of,
@@ -22,6 +20,8 @@ from latentode.pieces import (
     most_queries,
     pieces_of,
 )
+from latentode.model import LatentODEModel, Predictive
+from latentode.noise import N_NODES
 from latentode.sampling import normal_draws
 from latentode.series import SeriesBatch, SeriesCollection, padded_ranges
 from latentode.spans import spans_of
