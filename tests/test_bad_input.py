@@ -451,11 +451,25 @@ def test_frames_of_another_layout_than_the_fit_are_named():
 def test_datetime_models_name_bad_horizons_and_zones():
     zoned = changed(hours=pd.Timestamp("2024-01-01", tz="UTC") + pd.to_timedelta(FRAME.hours, "h"))
     model = LatentODE("patient", "hours", max_iter=2, residual="ou", random_state=0).fit(zoned)
-    with pytest.raises(TypeError, match="horizon must be a length of time such as '48h'"):
+    with pytest.raises(TypeError, match=r"horizon must be a length of time such as '48h'"):
         model.forecast(zoned, 48)
-    with pytest.raises(ValueError, match="horizon='soon' is no length of time"):
+    with pytest.raises(
+        ValueError, match=r"horizon='soon' is no length of time: .*; write a number and its unit"
+    ):
         model.forecast(zoned, "soon")
-    with pytest.raises(TypeError, match="datetimes without a time zone"):
+    with pytest.raises(TypeError, match=r"horizon must be a length of time such as '48h' .* got '48'"):
+        model.forecast(zoned, "48")
+    with pytest.raises(TypeError, match=r"each edge in leads must be a length of time .* got '72'"):
+        model.evaluate(zoned, leads=["72"], task="extrapolate")
+    with pytest.raises(TypeError, match=r"span must be a length of time .* got ' 4.5e1'"):
+        LatentODE("patient", "hours", span=" 4.5e1").fit(zoned)
+    with pytest.raises(ValueError, match=r"horizon='2 weeks' is no length of time: .*; write '14D'$"):
+        model.forecast(zoned, "2 weeks")
+    with pytest.raises(
+        ValueError, match=r"horizon='3 months' .*; write '90D' \(months and years are of no one"
+    ):
+        model.forecast(zoned, "3 months")
+    with pytest.raises(TypeError, match=r"datetimes without a time zone"):
         model.predict(zoned.assign(hours=zoned.hours.dt.tz_localize(None)))
 
 

@@ -131,6 +131,8 @@ def test_datetimes_zones_and_ids_with_zeros_survive(tmp_path, capsys):
     assert found["hours"].str.endswith("+00:00").all()
     assert run("predict", out, tmp_path / "dated.csv", "--at", "2026-03-29T12:00Z") == 0
     assert "2026-03-29 12:00:00+00:00" in capsys.readouterr().out
+    assert run("forecast", out, tmp_path / "dated.csv", "--horizon", "48") == 1
+    assert "horizon must be a length of time such as '48h'" in told(capsys)
 
 
 def test_a_model_of_an_index_reads_its_columns(tmp_path, labs, capsys):

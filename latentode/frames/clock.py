@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -202,15 +203,48 @@ def duration(length: Any, kind: str, what: str) -> float:
             raise TypeError(f"{what} must be a number, as the times are; got {length!r}")
         value = float(length)
     else:
-        if isinstance(length, (int, float, np.number)):
+        # pandas takes text without a unit, as a command line hands it on, for nanoseconds.
+        if isinstance(length, (int, float, np.number)) or _is_bare_number(length):
             raise TypeError(
                 f"{what} must be a length of time such as '48h' or a Timedelta, as the times are {kind}s; "
                 f"got {length!r}"
             )
         try:
-            value = pd.Timedelta(length) / pd.Timedelta(1, "s")
+            value = pd.Timedelta(_in_todays_units(length)) / pd.Timedelta(1, "s")
         except ValueError as failure:
-            raise ValueError(f"{what}={length!r} is no length of time: {failure}") from failure
+            raise ValueError(
+                f"{what}={length!r} is no length of time: {failure}; {_remedy(length)}"
+            ) from failure
     if not (np.isfinite(value) and value > 0):
         raise ValueError(f"{what} must be positive and finite; got {length!r}")
     return value
+
+
+def _is_bare_number(length: Any) -> bool:
+    if not isinstance(length, str):
+        return False
+    try:
+        float(length)
+    except ValueError:
+        return False
+    return length.strip().lower() != "nan"
+
+
+# Letters that pandas used to take for these; it warns of some and refuses others.
+_FORMER = {"d": "D", "w": "W", "H": "h", "T": "min", "S": "s", "L": "ms", "U": "us", "N": "ns"}
+
+
+def _in_todays_units(length: Any) -> Any:
+    if not isinstance(length, str):
+        return length
+    return re.sub(r"(?<=\d)(\s*)([dwHTSLUN])(?![A-Za-z])", lambda found: found[1] + _FORMER[found[2]], length)
+
+
+def _remedy(length: Any) -> str:
+    """What to write in place of a length that pandas can't read."""
+    found = re.fullmatch(r"\s*(\d+\.?\d*)\s*(weeks?|months?|years?|[MYy])\s*", str(length))
+    if found is None:
+        return "write a number and its unit, e.g. '90min', '48h' or '14D'"
+    days = {"w": 7, "m": 30, "y": 365}[found[2][0].lower()] * float(found[1])
+    unlike = "" if found[2].startswith("w") else " (months and years are of no one length)"
+    return f"write '{days:g}D'{unlike}"
