@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from latentode.frames.remedies import text_times
+
 __all__ = ["Instants", "as_index", "duration", "parse_times", "read_times"]
 
 _NANOSECONDS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
@@ -166,13 +168,14 @@ def _from_objects(index: pd.Index, what: str, like: Instants | None) -> pd.Index
         if kind in ("integer", "floating", "mixed-integer-float"):
             return pd.Index(index.to_numpy(dtype=np.float64))
     except (ValueError, TypeError) as failure:
-        raise TypeError(f"{what} can't be read as times: {failure}") from failure
+        remedy = f"; {text_times(index, what)}" if kind == "string" else ""
+        raise TypeError(f"{what} can't be read as times: {failure}{remedy}") from failure
+    if kind == "string":
+        raise TypeError(f"{what} holds text, not times; {text_times(index, what)}")
     remedy = "pd.to_datetime, pd.to_timedelta or pd.to_numeric"
     if kind == "decimal":
         remedy = "astype(float)"
-    raise TypeError(
-        f"{what} holds {'text' if kind == 'string' else kind}, not times; convert it first with {remedy}"
-    )
+    raise TypeError(f"{what} holds {kind}, not times; convert it first with {remedy}")
 
 
 def _check_kind(kind: str, aware: bool, like: Instants, what: str) -> None:
@@ -183,9 +186,14 @@ def _check_kind(kind: str, aware: bool, like: Instants, what: str) -> None:
         )
     if aware != like.aware:
         have, want = ("with", "without") if aware else ("without", "with")
+        remedy = (
+            "tz_convert(None) takes it off"
+            if aware
+            else "tz_localize('UTC'), or the zone that they are of, adds it"
+        )
         raise TypeError(
-            f"{what} holds datetimes {have} a time zone, where the others are {want} one; "
-            "use tz_localize or tz_convert(None)"
+            f"{what} holds datetimes {have} a time zone, where those that the model was fitted to are {want} one; "
+            f"{remedy}"
         )
 
 
