@@ -289,3 +289,16 @@ def test_own_times_may_come_in_any_order():
 def test_lengths_of_time_are_read_without_a_warning(text, hours):
     assert duration(text, "datetime", "horizon") == hours * 3600
     assert duration(pd.Timedelta(hours, "h"), "timedelta", "horizon") == hours * 3600
+
+
+def test_times_asked_in_another_zone_are_answered_in_the_frames():
+    times = pd.date_range("2024-03-30 12:00", periods=3, freq="12h", tz="Europe/Berlin")
+    table = read_frame(pd.DataFrame({"time": times, "x": [1.0, 2.0, 3.0]}), time_col="time")
+    for asked in (
+        times.tz_convert("America/New_York"),
+        times.tz_convert("UTC"),
+        list(times.tz_convert("UTC").astype(str)),
+    ):
+        questions = ask_times(table, asked)
+        assert str(questions.times.tz) == "Europe/Berlin"
+        assert (questions.times == times).all()
