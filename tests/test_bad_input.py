@@ -11,6 +11,7 @@ import torch
 from sklearn.exceptions import NotFittedError
 
 from latentode import LatentODE, fitting
+from latentode.frames import read_frame
 from tests.conftest import make_frame
 
 FRAME = make_frame()
@@ -39,6 +40,22 @@ FRAMES = {
         "two columns are called 'hr'; column names must be unique",
     ),
     "text": (at(3, "hr", "high"), TypeError, "column 'hr' holds .* where numbers belong; .*pd.to_numeric"),
+    "a word among numbers": (
+        at(17, "hr", "<60.0"),
+        TypeError,
+        r"the first that is none is '<60.0' \(row 17, series 'p1'\); df\['hr'\] = pd.to_numeric\(df\['hr'\], "
+        r"errors='coerce'\) makes such cells missing$",
+    ),
+    "decimal commas": (
+        changed(hr=FRAME.hr.map("{:.1f}".format).str.replace(".", ",").where(FRAME.hr.notna())),
+        TypeError,
+        r"is '.*,.' \(row 0, series 'p0'\), with a decimal comma: read the file with pd.read_csv\(..., decimal=','\)$",
+    ),
+    "numbers as text": (
+        changed(hr=FRAME.hr.astype(object).map(str)),
+        TypeError,
+        r"= pd.to_numeric\(df\['hr'\]",
+    ),
     "text column": (
         changed(hr="x"),
         TypeError,
@@ -68,6 +85,22 @@ FRAMES = {
         changed(hours="noon"),
         TypeError,
         "time column 'hours' holds text, not times; .*to_datetime",
+    ),
+    "text times of two offsets": (
+        changed(hours=["2026-03-28T12:00+01:00"] * 9 + ["2026-03-30T12:00+02:00"] * (len(FRAME) - 9)),
+        TypeError,
+        r"the first is '2026-03-28T12:00\+01:00'; its distance to UTC is not that of '2026-03-30T12:00\+02:00'; "
+        r"convert it first with pd.to_datetime\(df\['hours'\], utc=True, format='ISO8601'\)$",
+    ),
+    "text times of days first": (
+        changed(hours=["01.03.2026 12:00"] * 9 + ["13.03.2026 12:00"] * (len(FRAME) - 9)),
+        TypeError,
+        r"one is '13.03.2026 12:00'; convert it first with pd.to_datetime\(df\['hours'\], dayfirst=True",
+    ),
+    "text times of days or months first": (
+        changed(hours="01/03/2026"),
+        TypeError,
+        r"pd.to_datetime\(df\['hours'\], format='%d/%m/%Y'\), or '%m/%d/%Y' where months",
     ),
     "boolean times": (changed(hours=True), TypeError, "time column 'hours' has dtype bool, which is no time"),
     "complex times": (changed(hours=1j), TypeError, "complex"),
@@ -109,7 +142,7 @@ FORGOTTEN = {
         HOURLY.drop(columns="patient"),
         {"time_col": "hours"},
         ValueError,
-        r"has two rows with different 'hr' values; times must be unique .*groupby\('hours'\)",
+        r"has two rows with different 'hr' values; times must be unique .*groupby\('hours', as_index=False\)",
     ),
     "the clock": (
         HOURLY.drop(columns="patient").assign(hours=pd.to_datetime(HOURLY.hours, unit="h")),
@@ -452,11 +485,25 @@ def test_frames_of_another_layout_than_the_fit_are_named():
 def test_datetime_models_name_bad_horizons_and_zones():
     zoned = changed(hours=pd.Timestamp("2024-01-01", tz="UTC") + pd.to_timedelta(FRAME.hours, "h"))
     model = LatentODE("patient", "hours", max_iter=2, residual="ou", random_state=0).fit(zoned)
-    with pytest.raises(TypeError, match="horizon must be a length of time such as '48h'"):
+    with pytest.raises(TypeError, match=r"horizon must be a length of time such as '48h'"):
         model.forecast(zoned, 48)
-    with pytest.raises(ValueError, match="horizon='soon' is no length of time"):
+    with pytest.raises(
+        ValueError, match=r"horizon='soon' is no length of time: .*; write a number and its unit"
+    ):
         model.forecast(zoned, "soon")
-    with pytest.raises(TypeError, match="datetimes without a time zone"):
+    with pytest.raises(TypeError, match=r"horizon must be a length of time such as '48h' .* got '48'"):
+        model.forecast(zoned, "48")
+    with pytest.raises(TypeError, match=r"each edge in leads must be a length of time .* got '72'"):
+        model.evaluate(zoned, leads=["72"], task="extrapolate")
+    with pytest.raises(TypeError, match=r"span must be a length of time .* got ' 4.5e1'"):
+        LatentODE("patient", "hours", span=" 4.5e1").fit(zoned)
+    with pytest.raises(ValueError, match=r"horizon='2 weeks' is no length of time: .*; write '14D'$"):
+        model.forecast(zoned, "2 weeks")
+    with pytest.raises(
+        ValueError, match=r"horizon='3 months' .*; write '90D' \(months and years are of no one"
+    ):
+        model.forecast(zoned, "3 months")
+    with pytest.raises(TypeError, match=r"datetimes without a time zone"):
         model.predict(zoned.assign(hours=zoned.hours.dt.tz_localize(None)))
 
 
@@ -479,3 +526,34 @@ def test_datetime_models_name_bad_horizons_and_zones():
 def test_nothing_is_answered_before_fit(ask):
     with pytest.raises(NotFittedError, match="not fitted yet"):
         ask(LatentODE("patient", "hours"))
+
+
+def test_remedies_mend_what_they_are_offered_for():
+    frame = FRAME.assign(sex=np.where(FRAME.patient < "p3", "f", "m"))
+    doubled = pd.concat([frame, frame.iloc[[3]].assign(flat=6.0)])
+    layouts = [
+        ({"id_col": "patient", "time_col": "hours", "static_cols": ["sex"]}, doubled),
+        ({"static_cols": ["sex"]}, doubled.set_index(["patient", "hours"])),
+        ({"id_col": "patient", "static_cols": ["sex"], "time_col": "hours"}, doubled.set_index("hours")),
+        ({"time_col": "hours"}, doubled[doubled.patient == "p0"].drop(columns=["patient", "sex"])),
+    ]
+    for roles, df in layouts:
+        wide = df.assign(**{f"x{k}": df.hr for k in range(9)})
+        for bad in (df, wide):
+            with pytest.raises(ValueError, match="Merge them first") as refused:
+                read_frame(bad, **roles)
+            mended = eval(str(refused.value).partition("e.g. df = ")[2], {"df": bad})
+            assert len(read_frame(mended, **roles)) == len(bad) - 1
+    for hours in (
+        ["2026-03-28T12:00+01:00", "2026-03-30T12:00+02:00"],
+        ["2026-03-28", "2026-03-30T12:00"],
+        ["01.03.2026", "13.03.2026 12:00"],
+        ["03/01/2026", "03/13/2026"],
+        ["01/03/2026", "02/03/2026"],
+        ["1", "2.5"],
+    ):
+        bad = pd.DataFrame({"hours": hours, "x": [1.0, 2.0]})
+        with pytest.raises(TypeError, match="convert it first with") as refused:
+            read_frame(bad, time_col="hours")
+        remedy = str(refused.value).partition("convert it first with ")[2].partition(", or ")[0]
+        assert len(read_frame(bad.assign(hours=eval(remedy, {"df": bad, "pd": pd})), time_col="hours")) == 2

@@ -11,6 +11,7 @@ import pytest
 from latentode import LatentODE
 from latentode.cli import main
 from latentode.cli.files import read_clock, read_table
+from latentode.cli.wording import as_options, fit_line
 from tests.conftest import make_frame
 
 CHANNELS = ["hr", "temp", "flat"]
@@ -131,6 +132,8 @@ def test_datetimes_zones_and_ids_with_zeros_survive(tmp_path, capsys):
     assert found["hours"].str.endswith("+00:00").all()
     assert run("predict", out, tmp_path / "dated.csv", "--at", "2026-03-29T12:00Z") == 0
     assert "2026-03-29 12:00:00+00:00" in capsys.readouterr().out
+    assert run("forecast", out, tmp_path / "dated.csv", "--horizon", "48") == 1
+    assert "horizon must be a length of time such as '48h'" in told(capsys)
 
 
 def test_a_model_of_an_index_reads_its_columns(tmp_path, labs, capsys):
@@ -255,6 +258,32 @@ def test_describe_tells_of_tables_and_of_models(model_file, labs, capsys):
     assert text.count("  ou ") == 3
 
 
+def test_describe_words_its_hints_as_options(labs, capsys):
+    assert run("describe", labs) == 0
+    text = capsys.readouterr().out
+    assert "name it with --id patient" in text
+    assert f"suggested: latentode fit {labs} --id patient --time hours" in text
+    assert "LatentODE" not in text
+    assert "_col" not in text
+    frame = make_frame()
+    frame["hours"] = pd.Timestamp("2026-03-28") + pd.to_timedelta(frame["hours"], "h")
+    frame.to_csv(labs, index=False)
+    assert run("describe", labs) == 0
+    text = capsys.readouterr().out
+    assert "'hours' holds datetimes: if it is the clock, name it with --time hours;" in text
+    assert "pd." not in text
+
+
+def test_hints_of_the_api_become_options():
+    told = as_options(
+        "static_cols=['age', 'body mass'], value_cols=[...] or time_col=...; leave it out of value_cols"
+    )
+    assert told == "--static age 'body mass', --values ... or --time ...; leave it out of --values"
+    assert fit_line("my labs.csv.gz", {"id_col": "p", "static_cols": ["a b"], "task": "both"}) == (
+        "latentode fit 'my labs.csv.gz' --id p --static 'a b' --task both --out 'my labs'.latentode"
+    )
+
+
 # Mistakes ---------------------------------------------------------------------
 
 MISTAKES = {
@@ -266,7 +295,15 @@ MISTAKES = {
     "unknown suffix": (["predict", "MODEL", "labs.xlsx"], "tables are .csv, .csv.gz, .tsv"),
     "unknown id": (
         ["fit", "DATA", "--id", "who", "--time", "hours", "--out", "m"],
-        "id_col='who' is neither a column",
+        "--id who is neither a column",
+    ),
+    "unknown id to tell of": (
+        ["describe", "DATA", "--id", "who", "--time", "hours"],
+        "--id who is neither a column",
+    ),
+    "forgotten id": (
+        ["fit", "DATA", "--time", "hours", "--out", "m"],
+        "If it says which series a row belongs to, name it with --id patient$",
     ),
     "unknown parameter": (
         ["fit", "DATA", "--id", "patient", "--time", "hours", "--out", "m", "--set", "epochs=3"],

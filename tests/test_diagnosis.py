@@ -1,6 +1,7 @@
 """Each thing that is wrong with a frame is found and named, and nothing is found in frames that are sound."""
 
 import html
+import re
 
 import numpy as np
 import pandas as pd
@@ -336,3 +337,53 @@ def test_the_frame_is_left_as_it_was():
     before = frame.copy()
     diagnose(frame, **KEYS)
     pd.testing.assert_frame_equal(frame, before)
+
+
+def labs(clock):
+    """The ward with a column of text and one of dates, of which nothing says what they are."""
+    frame = ward()
+    dates = pd.Timestamp("2026-03-01") + pd.to_timedelta(frame.hours.round(3), "h")
+    frame = frame.assign(hours=dates if clock == "datetimes" else dates.astype(str))
+    return frame.rename(columns={"hours": "drawn_at"}).assign(
+        sex=frame.patient.map(lambda p: "fm"[len(p) % 2])
+    )
+
+
+@pytest.mark.parametrize(
+    ("clock", "said"),
+    [
+        ("datetimes", "'drawn_at' holds datetimes: if it is the clock, name it with time_col='drawn_at'"),
+        ("text", "'drawn_at' holds text that reads as dates: .* time_col='drawn_at' and read it first with"),
+    ],
+)
+def test_roles_that_were_not_named_are_guessed_first(clock, said):
+    report = diagnose(labs(clock))
+    assert not report.fits
+    assert report.findings[0].kind == "roles"
+    assert re.search(said, report.findings[0].text)
+    assert "'patient' repeats: if it says which series" in report.findings[0].text
+    assert report.facts["series"] == "12"
+    assert (report.suggested["id_col"], report.suggested["time_col"]) == ("patient", "drawn_at")
+    assert report.suggested["static_cols"] == ["sex"]
+
+
+def test_whole_numbers_that_name_series_are_guessed_by_the_clock_that_rises_within():
+    numbered = ward().assign(patient=lambda frame: frame.patient.str[1:].astype(int))
+    report = diagnose(numbered)
+    assert report.fits
+    assert (report.suggested["id_col"], report.suggested["time_col"]) == ("patient", "hours")
+    assert "'hours' rises within each series" in the_one(report, "roles").text
+
+
+def test_nothing_is_suggested_where_no_clock_is_found():
+    report = diagnose(ward().drop(columns="hours"))
+    assert report.findings[0].text.endswith("name it with id_col='patient'; then the clock with time_col=...")
+    assert not report.suggested
+
+
+def test_a_single_series_has_no_roles_to_guess():
+    x = np.random.default_rng(0).poisson(3.0, size=200)
+    for frame in (pd.DataFrame({"x": x}), pd.DataFrame({"x": x, "level": np.arange(200) // 50})):
+        assert found(diagnose(frame), "roles") == []
+    dated = pd.DataFrame({"x": x}, index=pd.date_range("2026", periods=200))
+    assert found(diagnose(dated), "roles") == []

@@ -16,6 +16,7 @@ from latentode.frames import (
     read_frame,
     read_times,
 )
+from latentode.frames.clock import duration
 
 NEUTRAL = Scaling(np.zeros(1), np.ones(1), 1.0)
 
@@ -271,3 +272,33 @@ def test_own_times_may_come_in_any_order():
     assert order.tolist() == [1, 2, 0]
     assert times.tolist() == [2.0, 0.0, 2.0]  # b's clock starts at its first observation, t = 1
     assert starts.tolist() == [0, 1, 3]
+
+
+@pytest.mark.parametrize(
+    ("text", "hours"),
+    [
+        ("48h", 48),
+        ("5000d", 120_000),
+        ("2 w", 336),
+        ("1H", 1),
+        ("90T", 1.5),
+        ("1.5D", 36),
+        ("2 days 3 hours", 51),
+    ],
+)
+def test_lengths_of_time_are_read_without_a_warning(text, hours):
+    assert duration(text, "datetime", "horizon") == hours * 3600
+    assert duration(pd.Timedelta(hours, "h"), "timedelta", "horizon") == hours * 3600
+
+
+def test_times_asked_in_another_zone_are_answered_in_the_frames():
+    times = pd.date_range("2024-03-30 12:00", periods=3, freq="12h", tz="Europe/Berlin")
+    table = read_frame(pd.DataFrame({"time": times, "x": [1.0, 2.0, 3.0]}), time_col="time")
+    for asked in (
+        times.tz_convert("America/New_York"),
+        times.tz_convert("UTC"),
+        list(times.tz_convert("UTC").astype(str)),
+    ):
+        questions = ask_times(table, asked)
+        assert str(questions.times.tz) == "Europe/Berlin"
+        assert (questions.times == times).all()

@@ -71,7 +71,7 @@ ROOMS = {
         "cli",
         "demo",
     },
-    "sklearn": {"estimator", "parameters", "demo"},
+    "sklearn": {"estimator", "parameters", "plotting", "demo"},
     "matplotlib": {"plotting", "cli"},
     "tqdm": {"fitting", "progress"},
     "narwhals": {"frames"},

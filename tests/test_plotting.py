@@ -9,7 +9,9 @@ import pandas as pd
 import pytest
 from matplotlib import dates
 from matplotlib.collections import PolyCollection
+from sklearn.exceptions import NotFittedError
 
+from latentode import LatentODE
 from latentode.frames import answer, ask_times, float_dtype, read_frame
 from latentode.plotting import plot_history, plot_observations, plot_trajectories
 from tests.conftest import make_frame
@@ -407,9 +409,9 @@ def test_a_horizon_must_suit_the_clock():
 
 
 def test_a_model_must_be_fitted():
-    with pytest.raises(ValueError, match="not fitted yet"):
-        plot_trajectories(object(), on_clock())
-    with pytest.raises(ValueError, match="not fitted yet"):
+    with pytest.raises(NotFittedError, match="not fitted yet"):
+        plot_trajectories(LatentODE("patient", "hours"), on_clock())
+    with pytest.raises(NotFittedError, match="not fitted yet"):
         plot_history(object())
 
 

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgba
+from sklearn.exceptions import NotFittedError
 
 from latentode import LatentODE
 from latentode.frames import answer, ask_times, read_frame
@@ -305,9 +306,9 @@ def test_mistakes_are_named(arguments, message):
 
 
 def test_what_cannot_be_drawn_is_named():
-    with pytest.raises(ValueError, match="not fitted yet"):
+    with pytest.raises(NotFittedError, match="not fitted yet"):
         plot_latent(object(), cohort())
-    with pytest.raises(ValueError, match="not fitted yet"):
+    with pytest.raises(NotFittedError, match="not fitted yet"):
         plot_prior(object())
     with pytest.raises(ValueError, match="series 'p9' is not in the data"):
         plot_latent(Rotor(), cohort(), series="p9")

@@ -17,11 +17,14 @@ import torch
 
 from latentode.cli.answering import encode, forecast, impute, predict, sample
 from latentode.cli.drawing import plot
-from latentode.cli.files import check_exists, check_folder, is_model, read_table
+from latentode.cli.files import check_exists, check_folder, is_model, read_clock, read_table
 from latentode.cli.judging import evaluate, score
+from latentode.cli.wording import as_options, fit_line
 from latentode.demo import demo_script
 from latentode.diagnosis import diagnose
+from latentode.diagnosis.unnamed import guess_roles
 from latentode.estimator import LatentODE
+from latentode.frames.roles import find_roles
 
 __all__ = [
     "demo",
@@ -69,8 +72,15 @@ def describe(chosen: argparse.Namespace) -> None:
         told = str(LatentODE.load(chosen.file).summary())
     else:
         data = read_table(chosen.file, id_col=chosen.id, time_col=chosen.time)
-        roles = {"id_col": chosen.id, "time_col": chosen.time}
-        told = str(diagnose(data, **roles, value_cols=chosen.values, static_cols=chosen.static))
+        named = (chosen.id, chosen.time, chosen.values, chosen.static)
+        if any(one is not None for one in named):
+            find_roles(data, *named, from_array=False)  # a column that is not there is the user's mistake
+        # The commands read dates of the column that --time names by themselves.
+        clock = guess_roles(data).get("time_col") if named[:2] == (None, None) else None
+        if clock is not None:
+            data[clock] = read_clock(data[clock], f"column {clock!r} of {chosen.file}")
+        report = diagnose(data, *named)
+        told = as_options(report.told(fit_line(chosen.file, report.suggested)))
     sys.stdout.write(f"{told}\n")
 
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from latentode.cli.arguments import make_parser
+from latentode.cli.wording import as_options
 
 __all__ = ["main"]
 
@@ -42,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _said(failure: Exception) -> str:
-    """What went wrong in one line; of a file that is not there its name, not the system's number."""
+    """What went wrong, in one line and with options for parameters; of a file that is not there only its name."""
     if isinstance(failure, FileNotFoundError) and failure.filename is not None:
         return f"there is no file {failure.filename}"
-    return " ".join(str(failure).split())
+    return as_options(" ".join(str(failure).split()))

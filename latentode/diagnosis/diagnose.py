@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -13,6 +14,7 @@ from latentode.diagnosis.channels import look_at_channel
 from latentode.diagnosis.clocks import find_id_column, look_at_clock, look_at_ids, say_length, where_in
 from latentode.diagnosis.report import Diagnosis, Finding
 from latentode.diagnosis.statics import find_static_texts, look_at_static, look_for_static
+from latentode.diagnosis.unnamed import guess_roles, say_guess
 from latentode.frames import SeriesTable, StaticValues, to_pandas
 from latentode.frames.columns import shown
 from latentode.frames.lenient import read_leniently
@@ -36,8 +38,9 @@ def diagnose(
     """Describes a frame, says what `fit` would refuse and what looks like a mistake, and suggests settings.
 
     It looks for placeholders such as -999, values and times in other units than the rest, outliers,
-    duplicates, channels that hold nothing to learn, and a forgotten id column. It never raises for what is
-    wrong with the data, and changes nothing.
+    duplicates, channels that hold nothing to learn, and a forgotten id column. Where neither id nor time is
+    named it says which columns look like them and reads the frame so. It never raises for what is wrong with
+    the data, and changes nothing.
 
     Args:
         df: the data, in any layout that `LatentODE.fit` takes.
@@ -50,6 +53,8 @@ def diagnose(
         (True, 'interpolate')
     """
     df = to_pandas(df)
+    if id_col is None and time_col is None and (guesses := guess_roles(df, value_cols, static_cols)):
+        return _read_as_guessed(df, guesses, value_cols, static_cols)
     table, refused = read_leniently(
         df, id_col=id_col, time_col=time_col, value_cols=value_cols, static_cols=static_cols
     )
@@ -71,6 +76,21 @@ def diagnose(
     findings.sort(key=lambda finding: ("refused", "suspect", "note").index(finding.severity))
     suggested, reasons = _suggest(table, findings, candidate, len(refused) > 0)
     return Diagnosis(_facts(table, series), _by_channel(table), series, tuple(findings), suggested, reasons)
+
+
+def _read_as_guessed(
+    df: pd.DataFrame,
+    guesses: dict[str, Hashable],
+    value_cols: Sequence[Hashable] | None,
+    static_cols: Sequence[Hashable] | None,
+) -> Diagnosis:
+    """The frame with the roles that its columns suggest; nothing else about it where no clock is among them."""
+    _, refused = read_leniently(df, value_cols=value_cols, static_cols=static_cols)
+    first = say_guess(df, guesses, refused=len(refused) > 0)
+    if "time_col" not in guesses:
+        return Diagnosis({"rows": str(len(df))}, pd.DataFrame(), pd.DataFrame(), (first,))
+    told = diagnose(df, **guesses, value_cols=value_cols, static_cols=static_cols)
+    return replace(told, findings=(first, *told.findings))
 
 
 def _sorted_times(table: SeriesTable) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

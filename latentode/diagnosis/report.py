@@ -68,7 +68,8 @@ class Diagnosis:
         """The findings of one severity."""
         return [finding for finding in self.findings if finding.severity == severity]
 
-    def __str__(self) -> str:
+    def told(self, call: str | None = None) -> str:
+        """The report as text; `call` stands in place of the suggested call of `LatentODE`."""
         parts = [facts_text(self.facts)]
         if len(self.channels):
             parts.append(self._table().to_string())
@@ -79,8 +80,11 @@ class Diagnosis:
         if not self.of("refused") and not self.of("suspect"):
             parts.append("nothing suspicious was found")
         if self.suggested:
-            parts.append(list_text(f"suggested: {self._call()}", self._reasons(), "-"))
+            parts.append(list_text(f"suggested: {call or self._call()}", self._reasons(), "-"))
         return "\n\n".join(part for part in parts if part)
+
+    def __str__(self) -> str:
+        return self.told()
 
     __repr__ = __str__
 

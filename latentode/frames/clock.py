@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
+
+from latentode.frames.remedies import text_times
 
 __all__ = ["Instants", "as_index", "duration", "parse_times", "read_times"]
 
@@ -165,13 +168,14 @@ def _from_objects(index: pd.Index, what: str, like: Instants | None) -> pd.Index
         if kind in ("integer", "floating", "mixed-integer-float"):
             return pd.Index(index.to_numpy(dtype=np.float64))
     except (ValueError, TypeError) as failure:
-        raise TypeError(f"{what} can't be read as times: {failure}") from failure
+        remedy = f"; {text_times(index, what)}" if kind == "string" else ""
+        raise TypeError(f"{what} can't be read as times: {failure}{remedy}") from failure
+    if kind == "string":
+        raise TypeError(f"{what} holds text, not times; {text_times(index, what)}")
     remedy = "pd.to_datetime, pd.to_timedelta or pd.to_numeric"
     if kind == "decimal":
         remedy = "astype(float)"
-    raise TypeError(
-        f"{what} holds {'text' if kind == 'string' else kind}, not times; convert it first with {remedy}"
-    )
+    raise TypeError(f"{what} holds {kind}, not times; convert it first with {remedy}")
 
 
 def _check_kind(kind: str, aware: bool, like: Instants, what: str) -> None:
@@ -182,9 +186,14 @@ def _check_kind(kind: str, aware: bool, like: Instants, what: str) -> None:
         )
     if aware != like.aware:
         have, want = ("with", "without") if aware else ("without", "with")
+        remedy = (
+            "tz_convert(None) takes it off"
+            if aware
+            else "tz_localize('UTC'), or the zone that they are of, adds it"
+        )
         raise TypeError(
-            f"{what} holds datetimes {have} a time zone, where the others are {want} one; "
-            "use tz_localize or tz_convert(None)"
+            f"{what} holds datetimes {have} a time zone, where those that the model was fitted to are {want} one; "
+            f"{remedy}"
         )
 
 
@@ -202,15 +211,48 @@ def duration(length: Any, kind: str, what: str) -> float:
             raise TypeError(f"{what} must be a number, as the times are; got {length!r}")
         value = float(length)
     else:
-        if isinstance(length, (int, float, np.number)):
+        # pandas takes text without a unit, as a command line hands it on, for nanoseconds.
+        if isinstance(length, (int, float, np.number)) or _is_bare_number(length):
             raise TypeError(
                 f"{what} must be a length of time such as '48h' or a Timedelta, as the times are {kind}s; "
                 f"got {length!r}"
             )
         try:
-            value = pd.Timedelta(length) / pd.Timedelta(1, "s")
+            value = pd.Timedelta(_in_todays_units(length)) / pd.Timedelta(1, "s")
         except ValueError as failure:
-            raise ValueError(f"{what}={length!r} is no length of time: {failure}") from failure
+            raise ValueError(
+                f"{what}={length!r} is no length of time: {failure}; {_remedy(length)}"
+            ) from failure
     if not (np.isfinite(value) and value > 0):
         raise ValueError(f"{what} must be positive and finite; got {length!r}")
     return value
+
+
+def _is_bare_number(length: Any) -> bool:
+    if not isinstance(length, str):
+        return False
+    try:
+        float(length)
+    except ValueError:
+        return False
+    return length.strip().lower() != "nan"
+
+
+# Letters that pandas used to take for these; it warns of some and refuses others.
+_FORMER = {"d": "D", "w": "W", "H": "h", "T": "min", "S": "s", "L": "ms", "U": "us", "N": "ns"}
+
+
+def _in_todays_units(length: Any) -> Any:
+    if not isinstance(length, str):
+        return length
+    return re.sub(r"(?<=\d)(\s*)([dwHTSLUN])(?![A-Za-z])", lambda found: found[1] + _FORMER[found[2]], length)
+
+
+def _remedy(length: Any) -> str:
+    """What to write in place of a length that pandas can't read."""
+    found = re.fullmatch(r"\s*(\d+\.?\d*)\s*(weeks?|months?|years?|[MYy])\s*", str(length))
+    if found is None:
+        return "write a number and its unit, e.g. '90min', '48h' or '14D'"
+    days = {"w": 7, "m": 30, "y": 365}[found[2][0].lower()] * float(found[1])
+    unlike = "" if found[2].startswith("w") else " (months and years are of no one length)"
+    return f"write '{days:g}D'{unlike}"

@@ -8,11 +8,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from latentode.frames.remedies import text_values
+
 __all__ = ["read_values", "shown"]
 
 
-def read_values(column: pd.Series, name: Hashable) -> np.ndarray:
+def read_values(column: pd.Series, name: Hashable, ids: pd.Index | None = None) -> np.ndarray:
     """A channel's values, NaN where not observed: (R,) float64.
+
+    Args:
+        ids: the series of each row, for messages.
 
     Raises:
         TypeError, ValueError: for what is no number, naming the column.
@@ -24,11 +29,17 @@ def read_values(column: pd.Series, name: Hashable) -> np.ndarray:
         kind = pd.api.types.infer_dtype(column, skipna=True)
         if kind not in ("integer", "floating", "mixed-integer-float", "boolean", "empty"):
             remedy = "convert it with astype(float)" if kind == "decimal" else "convert it with pd.to_numeric"
+            told = None if kind == "decimal" else text_values(column, name, ids)
+            if told is not None:
+                raise TypeError(f"column {name!r} holds text where numbers belong; {told}")
             raise TypeError(
                 f"column {name!r} holds {'text' if kind == 'string' else kind} where numbers belong; "
                 f"{remedy}, or choose the channels with value_cols=[...]"
             )
     elif not (pd.api.types.is_numeric_dtype(dtype) or pd.api.types.is_bool_dtype(dtype)):
+        told = text_values(column, name, ids) if pd.api.types.is_string_dtype(dtype) else None
+        if told is not None:
+            raise TypeError(f"column {name!r} holds text where numbers belong; {told}")
         raise TypeError(
             f"column {name!r} has dtype {dtype} where numbers belong; convert it with pd.to_numeric, "
             "or choose the channels with value_cols=[...]"

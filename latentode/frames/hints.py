@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from latentode.frames.clock import Instants, as_index
+from latentode.frames.remedies import mostly_numbers
 
 __all__ = ["likely_id", "role_hint"]
 
@@ -22,6 +23,8 @@ def role_hint(column: pd.Series, *, single: bool, by_index: bool) -> str:
     if by_index and column.dtype.kind in "mM":
         return f". If it is the clock, name it with time_col={column.name!r}"
     texts = pd.api.types.is_string_dtype(column.dtype) or isinstance(column.dtype, pd.CategoricalDtype)
+    if texts and mostly_numbers(column):
+        return ""  # a channel with a few words in it
     if single and texts:
         return f". If it says which series a row belongs to, name it with id_col={column.name!r}"
     if texts:

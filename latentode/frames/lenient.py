@@ -49,7 +49,7 @@ def read_leniently(
     columns = {}
     for name in roles.value_cols:
         try:
-            columns[name] = read_values(frame[name], name)
+            columns[name] = read_values(frame[name], name, roles.id_of(frame))
         except (TypeError, ValueError) as failure:
             refused.append(str(failure))
     if not columns:

@@ -63,6 +63,8 @@ def ask_rows(table: SeriesTable) -> Questions:
 def ask_times(table: SeriesTable, times: Any) -> Questions:
     """The same times for every series (1-D), or each series' own (a frame or a two-level index).
 
+    The same times for all are answered in the zone of the table's clock, each series' own as they are given.
+
     Raises:
         ValueError: for no times, missing ones, or series that the table does not hold.
         TypeError: for times of another kind than the table's.
@@ -70,7 +72,10 @@ def ask_times(table: SeriesTable, times: Any) -> Questions:
     if isinstance(times, (pd.DataFrame, pd.MultiIndex)):
         return _ask_own_times(table, times)
     known = table.roles.time_of(table.frame)
-    asked, instants = read_asked(times, like=table.times, zone=getattr(known, "tz", None))
+    zone = getattr(known, "tz", None)
+    asked, instants = read_asked(times, like=table.times, zone=zone)
+    if zone is not None and isinstance(asked, pd.DatetimeIndex):
+        asked = asked.tz_convert(zone)
     n_series = len(table.ids)
     places = np.tile(np.arange(len(asked)), n_series)
     return Questions(

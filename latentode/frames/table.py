@@ -194,10 +194,10 @@ def _as_frame(data: Any) -> tuple[pd.DataFrame, bool]:
 
 def _read_channels(frame: pd.DataFrame, roles: Roles) -> np.ndarray:
     """The channels side by side: (R, D)."""
-    columns = []
+    columns, ids = [], roles.id_of(frame)
     for name in roles.value_cols:
         try:
-            columns.append(read_values(frame[name], name))
+            columns.append(read_values(frame[name], name, ids))
         except TypeError as failure:
             hint = role_hint(frame[name], single=roles.is_single, by_index=roles.time_level is not None)
             raise TypeError(f"{failure}{hint}") from None
@@ -245,7 +245,7 @@ def _check_duplicates(table: SeriesTable) -> None:
             f"{forgotten!r} tells such rows apart: does it say which series a row belongs to? Then name it with "
             f"id_col={forgotten!r}"
         )
-    remedy = f"df.groupby({_key_names(keys)}).mean()"
+    remedy = f"df = df.groupby({_key_names(keys)}).agg({_merging(keys)})"
     raise ValueError(
         f"{_where(table, row)} has two rows with different {keys.value_cols[column]!r} values; times must "
         f"be unique within a series. Merge them first, e.g. {remedy}"
@@ -261,13 +261,23 @@ def _where(table: SeriesTable, row: int) -> str:
     return f"series {shown(table.ids[table.codes[row]])} at {name}={time}"
 
 
+def _merging(roles: Roles) -> str:
+    """How rows become one: the mean of each channel, and the first of what describes a series."""
+    if len(roles.value_cols) + len(roles.static_cols) > 8:
+        return "lambda x: x.mean() if x.dtype.kind in 'iuf' else x.iloc[0]"
+    how = dict.fromkeys(roles.value_cols, "mean") | dict.fromkeys(roles.static_cols, "first")
+    return repr(how)
+
+
 def _key_names(roles: Roles) -> str:
     """What to group a frame by so that one row is left for each series and time."""
     if roles.is_single:
-        return "level=0" if roles.time_level is not None else f"{roles.time_name!r}"
+        return "level=0" if roles.time_level is not None else f"{roles.time_name!r}, as_index=False"
     if roles.id_level is not None and roles.time_level is not None:
         return "level=[0, 1]"
-    time = "df.index" if roles.time_level is not None and roles.time_name is None else f"{roles.time_name!r}"
+    if roles.time_level is None:
+        return f"[{roles.id_name!r}, {roles.time_name!r}], as_index=False"
+    time = "df.index" if roles.time_name is None else f"{roles.time_name!r}"
     return f"[{roles.id_name!r}, {time}]"
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+from sklearn.exceptions import NotFittedError
 
 from latentode.plotting.palette import TRUTH, ink, model_colour
 
@@ -33,11 +34,12 @@ def plot_history(model: Any, *, solver: bool = False, steps: bool = False, ax: A
         `steps` the learning rate.
 
     Raises:
-        ValueError: for a model that is not fitted, or where `ax` holds another number of Axes.
+        sklearn.exceptions.NotFittedError: for a model that is not fitted.
+        ValueError: where `ax` holds another number of Axes.
     """
     history = getattr(model, "history_", None)
     if history is None:
-        raise ValueError("the model is not fitted yet; call fit first")
+        raise NotFittedError("the model is not fitted yet; call fit first")
     if ax is None:
         ratios = (3, 2, 2, 2)[: 2 + solver + steps]
         size = (1.44 * sum(ratios), 2.9)

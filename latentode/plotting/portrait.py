@@ -12,6 +12,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.lines import Line2D
 
 from latentode.frames import SeriesTable, read_frame, to_pandas
+from latentode.plotting.fitted import check_fitted
 from latentode.plotting.hues import Hues, of_series
 from latentode.plotting.palette import ink
 from latentode.plotting.panels import choose
@@ -121,10 +122,9 @@ def read_for(model: Any, df: Any) -> SeriesTable:
     """The frame as the model reads it.
 
     Raises:
-        ValueError: for a model that is not fitted.
+        sklearn.exceptions.NotFittedError: for a model that is not fitted.
     """
-    if getattr(model, "value_cols_", None) is None:
-        raise ValueError("the model is not fitted yet; call fit first")
+    check_fitted(model)
     return read_frame(df, id_col=model.id_col, time_col=model.time_col, value_cols=model.value_cols_)
 
 

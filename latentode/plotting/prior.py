@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from latentode.frames import SeriesTable, read_frame
+from latentode.plotting.fitted import check_fitted
 from latentode.plotting.palette import model_colour
 from latentode.plotting.panels import Panels, choose
 from latentode.plotting.time_axis import TimeAxis, clock_of, unit_of
@@ -41,10 +42,10 @@ def plot_prior(
         The Axes of a single channel, else an array of Axes (n_channels,).
 
     Raises:
+        sklearn.exceptions.NotFittedError: for a model that is not fitted.
         ValueError, TypeError: for unknown channels, unsuitable times, or a wrong number of Axes.
     """
-    if getattr(model, "value_cols_", None) is None:
-        raise ValueError("the model is not fitted yet; call fit first")
+    check_fitted(model)
     names = [model.value_cols_[place] for place in choose(channels, model.value_cols_, "channel")]
     drawn = model.sample_prior(n_series, times, random_state=random_state)
     # A model of one series numbers the new ones in a column that its own data lack.

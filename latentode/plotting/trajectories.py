@@ -11,6 +11,7 @@ from matplotlib.patches import Patch
 
 from latentode._checks import check_levels, check_number
 from latentode.frames import Instants, SeriesTable, read_frame, to_pandas
+from latentode.plotting.fitted import check_fitted
 from latentode.plotting.palette import BAND, SHADE, TRUTH, ink, model_colour
 from latentode.plotting.panels import Panels, choose, marker_size
 from latentode.plotting.time_axis import TimeAxis
@@ -64,11 +65,11 @@ def plot_trajectories(
         The Axes of a single panel, else an array of Axes (n_series, n_channels).
 
     Raises:
+        sklearn.exceptions.NotFittedError: for a model that is not fitted.
         ValueError: for unknown series or channels, a negative horizon, or a wrong number of Axes.
         TypeError: for times or a horizon of another kind than the series' clock.
     """
-    if getattr(model, "value_cols_", None) is None:
-        raise ValueError("the model is not fitted yet; call fit first")
+    check_fitted(model)
     levels = sorted(set(check_levels(level)), reverse=True)
     check_number("n_samples", n_samples, integer=True, zero=True)
     if times is not None and horizon is not None:
