@@ -248,13 +248,22 @@ REFUSED = {
         r"column 'hr' holds decimal numbers; .*astype\(float\)",
     ),
     "fractions": (pd.Series([Fraction(1, 3)] * len(FRAME)), "column 'hr' holds mixed where numbers belong"),
-    "text": (FRAME.hr.astype(str), "column 'hr' .* where numbers belong; convert it with pd.to_numeric"),
-    "arrow text": (FRAME.hr.astype("string[pyarrow]"), "column 'hr' has dtype string.* where numbers belong"),
+    "text": (
+        FRAME.hr.astype(str),
+        "column 'hr' holds text where numbers belong; it holds numbers as text: .*to_numeric",
+    ),
+    "arrow text": (
+        FRAME.hr.astype("string[pyarrow]"),
+        "column 'hr' holds text where numbers belong; it holds numbers as text",
+    ),
     "lists": (pd.Series([[1.0]] * len(FRAME)), "column 'hr' holds mixed where numbers belong"),
     "timedeltas": (SPAN, "column 'hr' has dtype timedelta64"),
     "periods": (TIMES["periods"][0], "column 'hr' has dtype period"),
     "intervals": (IDS["intervals"], "column 'hr' has dtype interval"),
-    "bytes": (pd.Series([b"1"] * len(FRAME)), "column 'hr' holds bytes where numbers belong"),
+    "bytes": (
+        pd.Series([b"1"] * len(FRAME)),
+        "column 'hr' holds text where numbers belong; it holds numbers as text",
+    ),
 }
 
 
