@@ -85,3 +85,12 @@ def test_of_a_series_of_nothing_else_nothing_is_read(model, observed):
         found = model.predict(alone, times=[2.0])
     nothing = model.predict(alone.assign(position=np.nan), times=[2.0])
     np.testing.assert_allclose(found[COLUMNS], nothing[COLUMNS])
+
+
+def test_a_score_leaves_it_out_unless_there_is_nothing_else(model, one, observed):
+    wrong, without, _ = one
+    with pytest.warns(UserWarning, match=NOT_READ):
+        assert model.score(wrong) == model.score(without)
+    alone = observed[observed["series"] == 3].head(1).assign(position=1e4, velocity=np.nan)
+    with pytest.warns(UserWarning, match="are not read: 1 of column 'position'. Look"):
+        assert -np.inf < model.score(alone) < -1e4

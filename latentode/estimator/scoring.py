@@ -15,7 +15,7 @@ from latentode.cuts import TASKS, split_contexts
 from latentode.estimator.reading import _Reading
 from latentode.estimator.seeds import seed_of
 from latentode.evaluation import RIVALS, Evaluation, Settings, evaluate
-from latentode.frames import answers_in_kind
+from latentode.frames import SeriesTable, answers_in_kind
 from latentode.summary import Summary, summarize
 
 # `score_samples` predicts each row from the others with one row in five hidden at a time.
@@ -60,19 +60,31 @@ class _Scoring(_Reading):
         The last third of each series is predicted from what is before it (task "extrapolate"), every
         third row from the others ("interpolate"), or one after the other ("both"); to extrapolate, a series
         longer than a span counts as several. Densities are per unit of the data, so that scores of two models of
-        the same data compare, and those of different data don't.
+        the same data compare, and those of different data don't. Values too far out to be read by `predict` are not
+        scored, unless there are no others.
         """
         check_is_fitted(self, "module_")
         table = self._read(X)
         if not table.observed_rows.any():
             raise ValueError("score needs observed values; the frame has none")
+        densities = self._withheld_densities(table, outliers=False)
+        if not len(densities):
+            densities = self._withheld_densities(table, outliers=True)
+        return float(densities.mean())
+
+    def _withheld_densities(self, table: SeriesTable, *, outliers: bool) -> np.ndarray:
         found = [
-            # To extrapolate from two thirds of a series of any length would be another task than the model's.
-            self._answers.log_density(table, partial(split_contexts, task=task), whole=task == "interpolate")
+            self._answers.log_density(
+                table,
+                partial(split_contexts, task=task),
+                # To extrapolate from two thirds of a series of any length would be another task than the model's.
+                whole=task == "interpolate",
+                outliers=outliers,
+            )
             for task in RIVALS
             if self.task in ("both", task)
         ]
-        return float(np.concatenate([density[hidden] for density, hidden in found]).mean())
+        return np.concatenate([density[hidden] for density, hidden in found])
 
     @answers_in_kind
     def score_samples(self, X: Any) -> pd.DataFrame:
