@@ -250,7 +250,7 @@ REFUSED = {
     "fractions": (pd.Series([Fraction(1, 3)] * len(FRAME)), "column 'hr' holds mixed where numbers belong"),
     "text": (
         FRAME.hr.astype(str),
-        "column 'hr' holds text where numbers belong; it holds numbers as text: .*to_numeric",
+        "column 'hr' holds text where numbers belong; .*to_numeric",
     ),
     "arrow text": (
         FRAME.hr.astype("string[pyarrow]"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -73,13 +74,13 @@ def read_clock(times: Any, what: str) -> Any:
     known = column.dropna()
     for read in (
         pd.to_numeric,
-        lambda text: pd.to_datetime(text, format="ISO8601"),
+        _of_one_zone,
         lambda text: pd.to_datetime(text, format="ISO8601", utc=True),
         pd.to_timedelta,
     ):
         try:
             read(known)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, FutureWarning):
             continue
         return read(column)
     dates = pd.to_datetime(known.astype("string"), format="ISO8601", errors="coerce", utc=True)
@@ -88,6 +89,12 @@ def read_clock(times: Any, what: str) -> Any:
         f"{what} holds {bad.iloc[0]!r} (row {bad.index[0]}), which is neither a number nor an ISO 8601 date such "
         "as 2026-03-01T12:00"
     )
+
+
+def _of_one_zone(text: pd.Series) -> pd.Series:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FutureWarning)  # of pandas 2, which reads several zones as objects
+        return pd.to_datetime(text, format="ISO8601")
 
 
 def arrange(frame: pd.DataFrame, roles: Roles) -> pd.DataFrame:
