@@ -386,6 +386,12 @@ def test_a_column_that_is_only_sometimes_known_tells_so_and_no_more():
     assert not statics.idle
 
 
+def test_numbers_too_small_to_divide_by_are_features_like_others():
+    found = [number(-5e-324, np.nan, 1e-323)]
+    statics = Statics.learn(found, np.ones(3, dtype=bool))
+    assert statics.encode(found).shape == (3, statics.n_features) == (3, 2)
+
+
 def test_an_outlier_leaves_the_others_apart():
     ages = np.random.default_rng(0).uniform(20, 90, 400)
     usual = NumberColumn.learn(number(*ages))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,7 +81,7 @@ def location_and_scale(column: np.ndarray) -> tuple[float, float]:
     center, spread = float(observed.mean()), float(observed.std())
     if spread < 1e-9:  # below this the variation is rounding
         spread = CONSTANT_SPREAD * (abs(center) or 1.0)
-    return center * unit, max(spread * unit, np.finfo(np.float64).tiny)
+    return center * unit, max(spread * unit, sys.float_info.min)
 
 
 def _time_unit(spans: np.ndarray) -> float:
