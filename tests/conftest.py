@@ -12,12 +12,28 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 
 from latentode import LatentODE
 
 mpl.use("Agg")
 # The models here are tiny: a second thread would cost more in waiting than it does in work.
 torch.set_num_threads(1)
+
+# No example has a time limit: the first fit of a process loads much.
+settings.register_profile(
+    "repeatable",
+    derandomize=True,
+    database=None,
+    deadline=None,
+    suppress_health_check=[
+        HealthCheck.too_slow,
+        HealthCheck.data_too_large,
+        HealthCheck.large_base_example,
+    ],
+)
+settings.register_profile("searching", settings.get_profile("repeatable"), derandomize=False)
+settings.load_profile("repeatable")
 
 
 def make_frame(n_series: int = 14, seed: int = 0) -> pd.DataFrame:
