@@ -28,6 +28,7 @@ class Architecture:
         typical_gap: median time between observations, in model time.
         likelihood: law of the noise of all channels, or of each; noise_scale where its scale comes from.
         n_statics: static features of a series.
+        shortcuts: linear paths beside the posterior's head and the decoder; the first files have none.
     """
 
     n_channels: int
@@ -42,6 +43,7 @@ class Architecture:
     likelihood: str | tuple[str, ...] = "gaussian"
     noise_scale: str = "learned"
     n_statics: int = 0
+    shortcuts: bool = False
 
     @classmethod
     def choose(
@@ -82,6 +84,7 @@ class Architecture:
             likelihood=likelihood,
             noise_scale=noise_scale,
             n_statics=n_statics,
+            shortcuts=True,
         )
 
 
@@ -102,6 +105,7 @@ def build_model(
                 origin=sizes.origin,
                 typical_gap=sizes.typical_gap,
                 n_statics=sizes.n_statics,
+                shortcut=sizes.shortcuts,
             ),
             MLPField(sizes.latent_dim, sizes.field_units, bound=sizes.field_bound),
             Likelihood(
@@ -110,6 +114,7 @@ def build_model(
                 sizes.decoder_units,
                 noise=sizes.likelihood,
                 noise_scale=sizes.noise_scale,
+                shortcut=sizes.shortcuts,
             ),
             residual=None if sizes.residual is None else GaussMarkov(sizes.n_channels, sizes.residual),
             solver=solver,

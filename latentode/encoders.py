@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +29,9 @@ INITIAL_POSTERIOR_STD = 0.3
 # not how large.
 LARGEST_INPUT = 10.0
 
+# A summary that varies by less than this is the same for all series but for rounding.
+LEAST_SPREAD = 1e-4
+
 
 class Encoder(nn.Module, ABC):
     """q(z0 | context): reads a batch of observed series, answers with a diagonal normal.
@@ -46,6 +50,9 @@ class Encoder(nn.Module, ABC):
     @abstractmethod
     def forward(self, context: SeriesBatch) -> Normal: ...
 
+    def prepare(self, context: SeriesBatch) -> None:
+        """Called once before training, with contexts like those that will be read; does nothing of itself."""
+
 
 class GRUEncoder(Encoder):
     r"""Reads a series from its last observation to its first: q(z0 | x_1..x_N).
@@ -57,9 +64,11 @@ class GRUEncoder(Encoder):
     Beside the cell's final state the posterior's head sees plain summaries of every channel: the
     observed values nearest to and farthest from z0, their elapsed times, the change per time
     between the nearest two, the mean and the number of observations; and the static features that describe
-    the series as a whole. Without an observation it answers from these alone.
+    the series as a whole. Without an observation it answers from these alone. `prepare` brings the summaries to a
+    common scale: the change between two observations is a small part of a channel's spread, and would be learned last.
 
     Args:
+        shortcut: adds a linear path from what the head sees to what it answers.
         typical_gap: the usual time between observations, in model time; gaps are shown relative to it.
         n_statics: static features of a series, P.
 
@@ -73,6 +82,8 @@ class GRUEncoder(Encoder):
     """
 
     typical_gap: Tensor
+    summary_center: Tensor
+    summary_spread: Tensor
 
     def __init__(
         self,
@@ -85,6 +96,7 @@ class GRUEncoder(Encoder):
         summaries: bool = True,
         typical_gap: float = 0.05,
         n_statics: int = 0,
+        shortcut: bool = True,
     ) -> None:
         super().__init__()
         if origin not in ("first", "last"):
@@ -96,21 +108,23 @@ class GRUEncoder(Encoder):
         self.register_buffer("typical_gap", torch.tensor(float(typical_gap)))
         self.gru = GRU(2 * n_channels + 2, n_units)
         n_summaries = 7 * n_channels if summaries else 0
-        self.head = MLP(n_units + n_summaries + n_statics, head_units, 2 * latent_dim)
+        self.head = MLP(n_units + n_summaries + n_statics, head_units, 2 * latent_dim, shortcut=shortcut)
+        if shortcut:
+            self.register_buffer("summary_center", torch.zeros(n_summaries))
+            self.register_buffer("summary_spread", torch.ones(n_summaries))
 
     def forward(self, context: SeriesBatch) -> Normal:
-        context = context.compact()
-        # Reading order: the observation nearest to z0 comes last.
-        lengths = context.observed_rows.sum(1)
-        reading = _reverse(context, lengths) if self.origin == "first" else context
-        seen = reading.seen
-        values = (reading.values * seen).clamp(-LARGEST_INPUT, LARGEST_INPUT)
+        context, reading, lengths = self._read(context)
+        seen, values = reading.seen, reading.values
         gaps = F.pad((reading.times[:, 1:] - reading.times[:, :-1]).abs(), (1, 0)).unsqueeze(-1)
         relative = torch.log1p(gaps / self.typical_gap)
         inputs = torch.cat([values, seen, gaps.clamp(max=10.0), relative], dim=-1)
         state = self.gru(inputs, lengths)
         if self.summaries:
             summaries = _summaries(reading.times, values, seen, lengths, self.typical_gap)
+            if self.head.shortcut is not None:
+                summaries = (summaries - self.summary_center) / self.summary_spread
+                summaries = summaries.clamp(-LARGEST_INPUT, LARGEST_INPUT)
             state = torch.cat([state, summaries], dim=-1)
         unknown = lengths == 0
         statics = self._statics(context)
@@ -125,6 +139,29 @@ class GRUEncoder(Encoder):
         return Normal(
             location.masked_fill(unknown, 0.0), scale.masked_fill(unknown, 1.0), validate_args=False
         )
+
+    @torch.no_grad()
+    def prepare(self, context: SeriesBatch) -> None:
+        """Takes the scales of the summaries from these contexts."""
+        if not self.summaries or self.head.shortcut is None:
+            return
+        _, reading, lengths = self._read(context)
+        found = _summaries(reading.times, reading.values, reading.seen, lengths, self.typical_gap)
+        found = found[lengths > 0].double()
+        if not len(found):
+            return
+        spread = found.std(0, correction=0)
+        self.summary_center.copy_(found.mean(0))
+        self.summary_spread.copy_(torch.where(spread > LEAST_SPREAD, spread, 1.0))
+
+    def _read(self, context: SeriesBatch) -> tuple[SeriesBatch, SeriesBatch, Tensor]:
+        """The compact context, the same in reading order with its values cut, and its lengths (B,)."""
+        context = context.compact()
+        # Reading order: the observation nearest to z0 comes last.
+        lengths = context.observed_rows.sum(1)
+        reading = _reverse(context, lengths) if self.origin == "first" else context
+        values = (reading.values * reading.seen).clamp(-LARGEST_INPUT, LARGEST_INPUT)
+        return context, replace(reading, values=values), lengths
 
     def _statics(self, context: SeriesBatch) -> Tensor | None:
         """What the head sees of them: (B, P), None with P = 0."""

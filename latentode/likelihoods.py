@@ -47,6 +47,7 @@ class Likelihood(nn.Module):
         noise: a law for all channels or one for each.
         min_noise: floor of sigma, in scaled units. Without it a channel that is nearly constant drives
             its noise to zero and its likelihood to infinity, at every other channel's expense.
+        shortcut: adds a linear path to the decoder.
 
     Shapes:
         z (..., L) -> mean (..., D), offset h (..., D) or None; scale (D,) or (..., D).
@@ -65,6 +66,7 @@ class Likelihood(nn.Module):
         noise_scale: str = "learned",
         initial_noise: float = 0.3,
         min_noise: float = 1e-3,
+        shortcut: bool = True,
     ) -> None:
         super().__init__()
         if not 0 < min_noise < initial_noise:
@@ -83,7 +85,8 @@ class Likelihood(nn.Module):
             )
         self.n_channels, self.laws, self.noise_scale = n_channels, laws, noise_scale
         predicted = noise_scale == "predicted"
-        self.decoder = MLP(latent_dim, hidden_units, 2 * n_channels if predicted else n_channels)
+        n_outputs = 2 * n_channels if predicted else n_channels
+        self.decoder = MLP(latent_dim, hidden_units, n_outputs, shortcut=shortcut)
         if predicted:
             with torch.no_grad():
                 self.decoder.weights[-1][n_channels:].zero_()
@@ -223,9 +226,15 @@ class GaussianLikelihood(Likelihood):
         *,
         initial_noise: float = 0.3,
         min_noise: float = 1e-3,
+        shortcut: bool = True,
     ) -> None:
         super().__init__(
-            latent_dim, n_channels, hidden_units, initial_noise=initial_noise, min_noise=min_noise
+            latent_dim,
+            n_channels,
+            hidden_units,
+            initial_noise=initial_noise,
+            min_noise=min_noise,
+            shortcut=shortcut,
         )
 
 

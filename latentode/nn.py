@@ -54,7 +54,8 @@ class MLP(nn.Module):
     r"""x -> W_n a(... a(W_1 x + b_1) ...) + b_n: an activation between the layers and none at the end.
 
     With no hidden units it is one linear layer. Every activation is smooth, as the convergence order
-    of the ODE solvers asks of a vector field.
+    of the ODE solvers asks of a vector field. With `shortcut` a linear map of x is added, 0 at the start: what is
+    nearly linear is then learned at once, and the layers are left with the rest.
 
     Shapes:
         (..., n_inputs) -> (..., n_outputs).
@@ -64,7 +65,13 @@ class MLP(nn.Module):
     """
 
     def __init__(
-        self, n_inputs: int, hidden_units: Sequence[int], n_outputs: int, *, activation: str = "tanh"
+        self,
+        n_inputs: int,
+        hidden_units: Sequence[int],
+        n_outputs: int,
+        *,
+        activation: str = "tanh",
+        shortcut: bool = False,
     ) -> None:
         super().__init__()
         if activation not in ACTIVATIONS:
@@ -72,6 +79,7 @@ class MLP(nn.Module):
         self.activation = activation
         widths = [n_inputs, *hidden_units, n_outputs]
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
+        self.shortcut = nn.Parameter(torch.zeros(n_outputs, n_inputs)) if shortcut else None
 
     @property
     def weights(self) -> list[Tensor]:
@@ -85,9 +93,11 @@ class MLP(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         activation = ACTIVATIONS[self.activation]
         *hidden, last = self.layers
+        inputs = x
         for layer in hidden:
             x = activation(_apply(layer, x))
-        return _apply(last, x)
+        found = _apply(last, x)
+        return found if self.shortcut is None else found + F.linear(inputs, self.shortcut)
 
 
 # A layer widens where it has so many times as many outputs as inputs.

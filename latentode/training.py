@@ -38,6 +38,9 @@ RESIDUAL_START, RESIDUAL_END = 0.3, 0.6
 # Rollbacks after which a fit gives up.
 MAX_RECOVERIES = 5
 
+# Series that an encoder is prepared on at most, and their entries, padding included.
+PREPARING_SERIES, PREPARING_CELLS = 500, 500_000
+
 
 def train(
     model: LatentODEModel,
@@ -78,6 +81,8 @@ def train(
     model.to(device).train()
     _check_field(model, device)
     validation = [(c.to(device), t.to(device)) for c, t in validation or []]
+    if not options.warm:
+        _prepare(model, data, options, generator)
     batches = BatchesOfLikeLength(data.observed_lengths, options.batch_size, generator)
     usual = options.batch_size * float(data.mask.sum()) / len(data)
     check_every = max(1, options.max_iter // options.n_checks)
@@ -94,11 +99,8 @@ def train(
         while state.iteration < options.max_iter and not state.ended:
             state.iteration += 1
             check = state.iteration % check_every == 0 or state.iteration == options.max_iter
-            target = data.batch(next(batches)).compact()
-            if model.encoder.origin == "first":  # at the last observation z0 stands anywhere already
-                target = target.restrict(random_starts(target, generator))
-            context = target.restrict(random_contexts(target, options.task, generator)).to(device)
-            target = target.to(device)
+            context, target = _drawn(model, data.batch(next(batches)), options, generator)
+            context, target = context.to(device), target.to(device)
             error = score = math.nan
             sound = True
             try:
@@ -128,6 +130,27 @@ def train(
         state.best.restore(model)
     model.eval()
     return state.history
+
+
+def _prepare(
+    model: LatentODEModel, data: SeriesCollection, options: TrainingOptions, generator: torch.Generator
+) -> None:
+    """Shows the encoder what it will read."""
+    cells = max(1, int(data.lengths.max())) * data.n_channels
+    n_series = min(PREPARING_SERIES, max(options.batch_size, PREPARING_CELLS // cells))
+    chosen = torch.randperm(len(data), generator=generator)[:n_series]
+    context, _ = _drawn(model, data.batch(chosen), options, generator)
+    model.encoder.prepare(context.to(next(model.parameters()).device))
+
+
+def _drawn(
+    model: LatentODEModel, batch: SeriesBatch, options: TrainingOptions, generator: torch.Generator
+) -> tuple[SeriesBatch, SeriesBatch]:
+    """What the encoder reads of some series, and what it is to predict of them."""
+    target = batch.compact()
+    if model.encoder.origin == "first":  # at the last observation z0 stands anywhere already
+        target = target.restrict(random_starts(target, generator))
+    return target.restrict(random_contexts(target, options.task, generator)), target
 
 
 def _step(

@@ -80,3 +80,59 @@ def test_an_outlier_a_million_spreads_out_stays_finite(encoder):
 def test_origin_must_be_known():
     with pytest.raises(ValueError, match="origin must be 'first' or 'last'"):
         GRUEncoder(3, 4, origin="middle")
+
+
+def prepared(encoder, batch):
+    encoder.prepare(batch)
+    return encoder
+
+
+def shown_to_the_head(encoder, batch):
+    """What the head is given: (B, n_inputs)."""
+    seen = []
+    handle = encoder.head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    encoder(batch)
+    handle.remove()
+    return seen[0]
+
+
+def test_prepared_summaries_have_mean_zero_and_spread_one(encoder):
+    batch = ragged().batch([0, 1, 3])
+    n_state = 8
+    before = shown_to_the_head(encoder, batch)
+    after = shown_to_the_head(prepared(encoder, batch), batch)
+    assert torch.equal(after[:, :n_state], before[:, :n_state])
+    before, after = before[:, n_state:], after[:, n_state:]
+    varies = before.std(0) > 1e-3
+    assert varies.any()
+    torch.testing.assert_close(after.mean(0), torch.zeros(21), atol=1e-5, rtol=0)
+    torch.testing.assert_close(after[:, varies].std(0, correction=0), torch.ones(int(varies.sum())))
+
+
+def test_a_prepared_encoder_keeps_its_promises(encoder):
+    batch = ragged().batch([0, 1, 3])
+    prepared(encoder, batch)
+    test_companions_and_order_of_series_change_nothing(encoder)
+    test_padding_and_rows_without_observations_change_nothing(encoder)
+    test_the_value_under_a_false_mask_is_never_read(encoder)
+    test_no_observation_gives_the_prior(encoder)
+    test_an_outlier_a_million_spreads_out_stays_finite(encoder)
+
+
+def test_scales_of_summaries_are_taken_from_series_with_observations_only(encoder):
+    some = prepared(encoder, ragged().batch([0, 1, 3])).summary_spread.clone()
+    assert torch.equal(prepared(encoder, ragged().batch([0, 1, 2, 3])).summary_spread, some)  # 2 is empty
+    assert torch.equal(prepared(encoder, ragged().batch([2])).summary_spread, some)
+
+
+def test_a_summary_that_all_series_share_is_shown_as_zero(encoder):
+    batch = ragged().batch([3])
+    assert not shown_to_the_head(prepared(encoder, batch), batch)[:, 8:].any()
+
+
+def test_without_a_shortcut_there_is_nothing_to_prepare():
+    encoder = GRUEncoder(3, 4, 8, shortcut=False)
+    before = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
+    encoder.prepare(ragged().batch([0, 1, 3]))
+    assert before.keys() == encoder.state_dict().keys()
+    assert all(torch.equal(before[name], tensor) for name, tensor in encoder.state_dict().items())

@@ -289,12 +289,13 @@ def test_a_file_sealed_again_unchanged_is_read(tmp_path):
 # ---------------------------------------------------------------- files of other times and places
 
 
-def test_a_file_of_the_first_format_is_read_for_ever():
-    model = LatentODE.load(DATA / "model-1.latentode")
+@pytest.mark.parametrize("name", ["model-1", "model-1-shortcuts"])
+def test_a_file_of_the_first_format_is_read_for_ever(name):
+    model = LatentODE.load(DATA / f"{name}.latentode")
     assert model.residual_ == ("ou", "matern32", "iou")
     assert np.isfinite(model.solver_report_.error)  # although such files hold nothing to judge it on
     frame = pd.read_csv(DATA / "model-1-frame.csv")
-    expected = pd.read_csv(DATA / "model-1-answers.csv")
+    expected = pd.read_csv(DATA / f"{name}-answers.csv")
     # Another machine or torch sums in another order: single precision, relative to each channel's spread.
     found = make_model.ask(model, frame)
     for column in expected.columns[2:]:
