@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV   := .venv
 RUN    := $(VENV)/bin/python
 
+# Tests run side by side, each on one core.
+APART  := --numprocesses auto --maxprocesses 4 --dist worksteal
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test slow oldest docs rivals hopper-data accuracy lint format clean
 
@@ -32,10 +35,10 @@ lint: $(VENV)/.test
 	$(RUN) -m mypy
 
 test: lint
-	$(RUN) -m pytest
+	$(RUN) -m pytest $(APART)
 
 slow: $(VENV)/.test
-	$(RUN) -m pytest -m slow
+	$(RUN) -m pytest $(APART) -m slow
 
 # The contract with the oldest releases that pyproject.toml admits, in an environment of its own.
 .venv-oldest/.made: pyproject.toml constraints-oldest.txt
@@ -44,7 +47,7 @@ slow: $(VENV)/.test
 	touch $@
 
 oldest: .venv-oldest/.made
-	.venv-oldest/bin/python -m pytest tests/test_sklearn.py tests/test_pandas.py tests/test_libraries.py \
+	.venv-oldest/bin/python -m pytest $(APART) tests/test_sklearn.py tests/test_pandas.py tests/test_libraries.py \
 	    tests/test_bad_input.py tests/test_frames.py tests/test_estimator.py tests/test_persistence.py tests/test_cli.py
 
 # The site, in out/docs/index.html; a warning fails it.

@@ -109,6 +109,9 @@ class GRUEncoder(Encoder):
         self.gru = GRU(2 * n_channels + 2, n_units)
         n_summaries = 7 * n_channels if summaries else 0
         self.head = MLP(n_units + n_summaries + n_statics, head_units, 2 * latent_dim, shortcut=shortcut)
+        self.prepares = (
+            shortcut  # what was made before there were shortcuts has summaries of scales of their own
+        )
         if shortcut:
             self.register_buffer("summary_center", torch.zeros(n_summaries))
             self.register_buffer("summary_spread", torch.ones(n_summaries))
@@ -122,7 +125,7 @@ class GRUEncoder(Encoder):
         state = self.gru(inputs, lengths)
         if self.summaries:
             summaries = _summaries(reading.times, values, seen, lengths, self.typical_gap)
-            if self.head.shortcut is not None:
+            if self.prepares:
                 summaries = (summaries - self.summary_center) / self.summary_spread
                 summaries = summaries.clamp(-LARGEST_INPUT, LARGEST_INPUT)
             state = torch.cat([state, summaries], dim=-1)
@@ -143,7 +146,7 @@ class GRUEncoder(Encoder):
     @torch.no_grad()
     def prepare(self, context: SeriesBatch) -> None:
         """Takes the scales of the summaries from these contexts."""
-        if not self.summaries or self.head.shortcut is None:
+        if not (self.summaries and self.prepares):
             return
         _, reading, lengths = self._read(context)
         found = _summaries(reading.times, reading.values, reading.seen, lengths, self.typical_gap)

@@ -317,7 +317,7 @@ def _collapsed(fitted: Fitted, options: TrainingOptions) -> str | None:
         return None
     if not any(channel.signal == "found" for channel in fitted.signal):
         return None  # what `silent_channels` says of it is the reason
-    return collapse(verdict.latent, options.kl_weight)
+    return collapse(verdict.latent, options.kl_weight, residual=fitted.model.residual is not None)
 
 
 def _probe(model: LatentODEModel, data: SeriesCollection, device: str) -> Tensor:

@@ -54,8 +54,8 @@ class MLP(nn.Module):
     r"""x -> W_n a(... a(W_1 x + b_1) ...) + b_n: an activation between the layers and none at the end.
 
     With no hidden units it is one linear layer. Every activation is smooth, as the convergence order
-    of the ODE solvers asks of a vector field. With `shortcut` a linear map of x is added, 0 at the start: what is
-    nearly linear is then learned at once, and the layers are left with the rest.
+    of the ODE solvers asks of a vector field. With `shortcut` a linear map of x is added to hidden layers, 0 at the
+    start: what is nearly linear is then learned at once, and the layers are left with the rest.
 
     Shapes:
         (..., n_inputs) -> (..., n_outputs).
@@ -79,7 +79,7 @@ class MLP(nn.Module):
         self.activation = activation
         widths = [n_inputs, *hidden_units, n_outputs]
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
-        self.shortcut = nn.Parameter(torch.zeros(n_outputs, n_inputs)) if shortcut else None
+        self.shortcut = nn.Parameter(torch.zeros(n_outputs, n_inputs)) if shortcut and hidden_units else None
 
     @property
     def weights(self) -> list[Tensor]:

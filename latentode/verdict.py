@@ -207,15 +207,20 @@ def _without_residual(
     return found
 
 
-def collapse(latent: Tensor, kl_weight: float) -> str | None:
-    """What is to be said of a posterior that is the prior for every series, see `Verdict.latent`; None of others."""
+def collapse(latent: Tensor, kl_weight: float, *, residual: bool) -> str | None:
+    """What is to be said of a posterior that is the prior for every series, see `Verdict.latent`; None of others.
+
+    Args:
+        residual: whether there is a residual process, which forecasts have left then.
+    """
     total = float(latent[0].sum())
     if total >= COLLAPSED:
         return None
+    added = " and what the residual process adds" if residual else ""
     return (
         f"the KL is {total:.2g} nats a series, under {COLLAPSED:g}: z0 tells next to nothing of one series from "
-        "another (posterior collapse). Forecasts are then the same trajectory for all and what the residual "
-        "process adds, and `encode` has little to say. That is right where series differ by chance alone; else "
+        f"another (posterior collapse). Forecasts are then the same trajectory for all{added}, and `encode` has "
+        "little to say. That is right where series differ by chance alone; else "
         f"try a smaller kl_weight (it was {kl_weight:g}) or more training"
     )
 

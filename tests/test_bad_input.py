@@ -1,5 +1,6 @@
 """Everything malformed is an error before training, naming what is wrong and how to mend it."""
 
+import re
 import warnings
 from decimal import Decimal
 
@@ -424,7 +425,11 @@ CATALOGUE = {
     },
     **{f"array: {name}": (fit(data), *error) for name, (data, *error) in ARRAYS.items()},
     **{f"roles: {name}": (fit(data, **roles), *error) for name, (data, roles, *error) in LAYOUTS.items()},
-    **{f"parameter: {chosen}": (fit(FRAME, **ROLES | chosen), *error) for chosen, *error in PARAMETERS},
+    # Without addresses, which differ from process to process.
+    **{
+        f"parameter: {re.sub(' at 0x[0-9A-F]+', '', str(chosen))}": (fit(FRAME, **ROLES | chosen), *error)
+        for chosen, *error in PARAMETERS
+    },
     **{f"question: {name}": case for name, case in QUESTIONS.items()},
 }
 

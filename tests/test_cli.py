@@ -189,10 +189,13 @@ def test_score_is_one_number_or_one_for_each_value(model_file, labs, tmp_path, c
 
 def test_evaluate_prints_the_summary_and_writes_the_table(model_file, labs, tmp_path, capsys):
     read = read_table(str(labs), id_col="patient", time_col="hours")
-    arguments = ["--task", "extrapolate", "--leads", "1", "3.5", "--level", "90", "--train", labs]
+    others = read.assign(patient="other " + read.patient)
+    others.to_csv(tmp_path / "others.csv", index=False)
+    arguments = ["--task", "extrapolate", "--leads", "1", "3.5", "--level", "90"]
+    arguments += ["--train", tmp_path / "others.csv"]
     assert run("evaluate", model_file, labs, *arguments, "--out", tmp_path / "errors.csv") == 0
     report = LatentODE.load(model_file).evaluate(
-        read, task="extrapolate", leads=[1, 3.5], level=[90.0], train=read
+        read, task="extrapolate", leads=[1, 3.5], level=[90.0], train=others
     )
     assert capsys.readouterr().out == f"{report}\n"
     found = pd.read_csv(tmp_path / "errors.csv")

@@ -185,7 +185,7 @@ def test_hidden_values_never_reach_a_context(fitted, frame, task, monkeypatch):
 
 def test_the_same_seed_gives_the_same_answer(fitted, frame):
     before = frame.copy(deep=True)
-    settings = {"n_bootstrap": 20, "train": frame}
+    settings = {"n_bootstrap": 20, "train": renamed(frame)}
     one = fitted.evaluate(frame, **settings)
     pd.testing.assert_frame_equal(frame, before)
     pd.testing.assert_frame_equal(one.table, fitted.evaluate(frame, **settings).table)
@@ -221,7 +221,7 @@ def test_dates_are_told_in_dates(frame):
     np.testing.assert_allclose(report.table.rmse[trivial], other.rmse[trivial])
 
 
-@pytest.mark.filterwarnings("ignore:30 observed rows")
+@pytest.mark.filterwarnings("ignore:30 observed rows", "ignore:1 of 1 series to evaluate on")
 def test_one_series_and_an_array_are_evaluated_without_intervals():
     array = np.sin(np.arange(60.0) / 3).reshape(30, 2)
     model = LatentODE(max_iter=2, residual="ou", random_state=0).fit(array)
@@ -250,7 +250,7 @@ def test_more_settings_are_heeded(fitted, frame):
 
 
 def test_the_table_holds_what_its_page_says(fitted, frame):
-    report = fitted.evaluate(frame, level=[50, 97.5], n_bootstrap=20, train=frame)
+    report = fitted.evaluate(frame, level=[50, 97.5], n_bootstrap=20, train=renamed(frame))
     assert report.table.columns.tolist() == [
         *(
             "task",
@@ -456,6 +456,25 @@ def test_mistakes_are_explained(fitted, frame, settings, error, message):
         fitted.evaluate(frame, **settings)
 
 
+def renamed(frame):
+    """The same series by other names."""
+    return frame.assign(patient="other " + frame.patient)
+
+
+def test_series_that_are_in_train_as_well_are_told_of(fitted, frame):
+    known, unseen = frame[frame.patient != "p0"], frame[frame.patient == "p0"]
+    settings = {"task": "extrapolate", "baselines": ["last value"], "n_bootstrap": 0}
+    with pytest.warns(
+        UserWarning, match=r"1 of 1 series to evaluate on are in train as well, such as 'p0'"
+    ) as told:
+        fitted.evaluate(unseen, train=frame, **settings)
+    assert told[0].filename == __file__
+    fitted.evaluate(unseen, train=known, **settings)
+    # Another series of the same name is none of them, nor is one whose beginning alone was known.
+    fitted.evaluate(unseen, train=frame.assign(hr=frame.hr + 1), **settings)
+    fitted.evaluate(unseen, train=pd.concat([known, unseen.head(3)]), **settings)
+
+
 def test_a_frame_of_which_nothing_can_be_hidden_is_refused(fitted, frame):
     single = frame.dropna(subset=CHANNELS, how="all").groupby("patient").head(1)
     with pytest.raises(
@@ -466,4 +485,4 @@ def test_a_frame_of_which_nothing_can_be_hidden_is_refused(fitted, frame):
     with pytest.raises(ValueError, match="to interpolate, a series needs 3 observed rows"):
         fitted.evaluate(double, task="interpolate")
     with pytest.raises(ValueError, match="'ridge' can't be fitted: to extrapolate, a series needs 2"):
-        fitted.evaluate(frame, train=single)
+        fitted.evaluate(frame, train=renamed(single))

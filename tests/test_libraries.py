@@ -129,6 +129,7 @@ def test_they_are_cross_validated_over_series(convert):
     )
 
 
+@pytest.mark.filterwarnings("ignore:.* to evaluate on are in train as well")
 def test_they_are_evaluated(model, convert):
     given = {"baselines": ["last value", "ridge"], "n_bootstrap": 0}
     found = model.evaluate(convert(FRAME), train=convert(FRAME), **given)

@@ -64,6 +64,7 @@ def without_trajectory(model):
         for part in (
             model.module_.likelihood.decoder.weights[-1],
             model.module_.likelihood.decoder.biases[-1],
+            model.module_.likelihood.decoder.shortcut,
         ):
             part.zero_()
     return model

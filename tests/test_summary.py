@@ -265,6 +265,7 @@ def test_a_collapse_is_told_in_plain_words(fitted_to_swings, kl, said):
     if found:
         assert "the KL is 0.8 nats a series, under 1: z0 tells next to nothing" in found[0]
         assert "a smaller kl_weight (it was 0.1)" in found[0]
+        assert "the same trajectory for all and what the residual process adds" in found[0]
 
 
 # Of two phases of one oscillation z0 has to tell; a hundredfold KL forbids it.
@@ -276,6 +277,7 @@ def test_a_fit_warns_of_a_collapse_with_its_remedy():
     with pytest.warns(UserWarning, match=r"posterior collapse.*smaller kl_weight \(it was 30\)") as caught:
         LatentODE("series", "time", **SMALL | FORBIDDING).fit(observed)
     assert caught[0].filename == __file__
+    assert "the same trajectory for all, and `encode`" in str(caught[0].message)
 
 
 def test_of_noise_a_fit_warns_of_the_noise_and_of_no_collapse():

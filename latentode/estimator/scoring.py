@@ -142,7 +142,7 @@ class _Scoring(_Reading):
                 "training mean", "ridge"; None takes all that suit a task. Of a channel that a context does
                 not show they answer the training mean.
             train: the frame of `fit`, or one like it: "ridge", a regression on features of the context, is
-                fitted to it, cut as X is. A model does not keep it.
+                fitted to it, cut as X is. A model does not keep it. A warning says where series of X are in it.
             n_bootstrap: draws of series behind the intervals of errors and skills; 0 for none.
             random_state: decides what is hidden and the draws.
 

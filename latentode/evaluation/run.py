@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,7 @@ from latentode.evaluation.cuts import MIN_ROWS, Cuts, Observations, cut
 from latentode.evaluation.report import Evaluation, Scope
 from latentode.evaluation.tally import MODEL, Tally
 from latentode.frames import Questions, SeriesTable, Statics
+from latentode.frames.columns import shown
 
 __all__ = ["RIVALS", "Settings", "evaluate"]
 
@@ -46,6 +48,9 @@ BASELINES: dict[str, Callable[..., np.ndarray]] = {
 # Numbers (rows times channels) that are asked about at once, and that ridge is fitted to.
 CHUNK_NUMBERS = 1_000_000
 RIDGE_NUMBERS = 4_000_000
+
+# A series that shares a name and this share of its rows with one of the training data is that one.
+SAME = 0.5
 
 # From a table of contexts, questions and levels to a column for each channel and each bound of its bands.
 Predict = Callable[[SeriesTable, Questions, list[float]], Mapping[Hashable, np.ndarray]]
@@ -112,6 +117,8 @@ def evaluate(
         raise ValueError(
             "the baseline 'ridge' is fitted to training data; give them as train=, e.g. the frame of `fit`"
         )
+    if training is not None:
+        _warn_of_overlap(table, training)
     observations = Observations.of(table, statics)
     known = None if training is None else Observations.of(training, statics)
     tables, scopes = [], {}
@@ -138,6 +145,32 @@ def evaluate(
         tables.append(tally.table(task, settings.n_bootstrap, generator))
         scopes[task] = Scope(len(np.unique(cuts.series)), n_short, len(cuts), MIN_ROWS[task])
     return Evaluation(pd.concat(tables, ignore_index=True), scopes, tuple(levels))
+
+
+def _warn_of_overlap(table: SeriesTable, training: SeriesTable) -> None:
+    """Of series that stand in both frames, half their rows at least alike."""
+    common = table.ids.intersection(training.ids)
+    if not len(common):
+        return
+    rows, found = (_rows_of(common, one) for one in (table, training))
+    alike = rows.merge(found.drop_duplicates())["series"].value_counts()
+    share = (alike / rows["series"].value_counts()).dropna()
+    both = common[share.index[share >= SAME]]
+    if len(both):
+        warnings.warn(
+            f"{len(both)} of {len(table.ids)} series to evaluate on are in train as well, such as {shown(both[0])}: "
+            "who was fitted to them, the model or ridge, knows what is hidden. Evaluate on series that no fit has seen",
+            stacklevel=6,  # past this, `evaluate` and the wrappers around the method, to the user's own line
+        )
+
+
+def _rows_of(ids: pd.Index, table: SeriesTable) -> pd.DataFrame:
+    """The observed rows of some series: number of the series, time and values."""
+    series = ids.get_indexer(table.ids)[table.codes]
+    rows = (series >= 0) & table.observed_rows
+    columns = {"series": series, "whole": table.times.whole.astype(np.float64), "part": table.times.part}
+    columns |= {f"value {number}": values for number, values in enumerate(table.values.T)}
+    return pd.DataFrame({name: column[rows] for name, column in columns.items()})
 
 
 def _cut(observations: Observations, task: str, settings: Settings) -> tuple[Cuts, int]:

@@ -42,7 +42,7 @@ def summarize(fitted: Fitted, parameters: Mapping[str, Any]) -> Summary:
         *_of_training(fitted),
         *_of_calibration(fitted, parameters),
         *_of_bands(coverage, calibrated=fitted.calibration is not None),
-        *_of_latent(verdict, parameters),
+        *_of_latent(fitted, parameters),
         *_of_residual(verdict),
         *silent_channels(fitted.roles.value_cols, fitted.signal),
         *_of_noise(channels),
@@ -206,10 +206,12 @@ def _of_bands(coverage: pd.DataFrame | None, *, calibrated: bool) -> list[str]:
     ]
 
 
-def _of_latent(verdict: Verdict | None, parameters: Mapping[str, Any]) -> list[str]:
+def _of_latent(fitted: Fitted, parameters: Mapping[str, Any]) -> list[str]:
+    verdict = fitted.verdict
     if verdict is None:
         return []
-    collapsed = collapse(verdict.latent, parameters["kl_weight"])
+    residual = fitted.model.residual is not None
+    collapsed = collapse(verdict.latent, parameters["kl_weight"], residual=residual)
     if collapsed is not None:
         return [collapsed]
     kl = verdict.latent[0]
