@@ -10,7 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["SeriesBatch", "SeriesCollection", "padded_ranges", "part_starts"]
+__all__ = ["MAX_ROWS", "SeriesBatch", "SeriesCollection", "longest_gap", "padded_ranges", "part_starts"]
+
+# Observations of one series that one z0 is read from at most, in training and in answering.
+MAX_ROWS = 256
 
 
 @dataclass(frozen=True)
@@ -200,23 +203,25 @@ class SeriesCollection:
         return SeriesBatch(self.times[rows], self.values[rows] * mask, mask, statics)
 
     def cut(self, most: int, longest: float | None = None) -> SeriesCollection:
-        """The same rows, longer series cut into as few parts as `part_starts` makes of them.
+        """The same rows, longer series cut into as few parts as `part_starts` makes of them, none across an outage.
 
         Each part's clock starts at its own first row.
         """
-        parts = ((self.lengths + most - 1) // most).clamp(min=1)
-        of_part = torch.repeat_interleave(torch.arange(len(self)), parts)
-        number = torch.arange(len(of_part)) - (parts.cumsum(0) - parts)[of_part]
-        starts = self.starts[of_part] + number * self.lengths[of_part] // parts[of_part]
-        if longest is not None and bool((self.spans > longest).any()):
-            cuts = [
-                start + part_starts(self.times[start:stop], most, longest)
-                for start, stop in zip(self.starts[:-1].tolist(), self.starts[1:].tolist(), strict=True)
-            ]
-            starts, of_part = (
-                torch.cat(cuts),
-                torch.arange(len(self)).repeat_interleave(torch.tensor([len(cut) for cut in cuts])),
-            )
+        counts = torch.ones_like(self.lengths)
+        is_long = self.lengths > most
+        if longest is not None:
+            is_long |= self.spans > longest
+        cuts = {}
+        for series in torch.nonzero(is_long).flatten().tolist():
+            start, stop = int(self.starts[series]), int(self.starts[series + 1])
+            times = self.times[start:stop]
+            cuts[series] = start + part_starts(times, most, longest, longest_gap(times, longest))
+            counts[series] = len(cuts[series])
+        of_part = torch.repeat_interleave(torch.arange(len(self)), counts)
+        starts = self.starts[of_part]
+        begin = counts.cumsum(0) - counts
+        for series, cut in cuts.items():
+            starts[begin[series] : begin[series] + len(cut)] = cut
         starts = torch.cat([starts, self.starts[-1:]])
         statics = None if self.statics is None else self.statics[of_part]
         if not len(self.times):
@@ -253,26 +258,57 @@ def padded_ranges(first: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
     return first.unsqueeze(1) + torch.minimum(rank, (lengths - 1).clamp(min=0).unsqueeze(1)), inside
 
 
-def part_starts(times: Tensor, most: int, longest: float | None = None) -> Tensor:
-    """Where the parts of a series begin that last up to `longest` and hold up to `most` rows: (n_parts,) int64.
+def longest_gap(times: Tensor, longest: float | None = None) -> float | None:
+    """The time between two observations beyond which they are no part of one stretch: the sensor was off.
 
-    As few as that takes, first of equal duration and each of these then of equally many rows; where nothing was
-    observed for a whole part there is none.
+    Half of what a part lasts at most, where that is given. Else of a long series what MAX_ROWS of its rows usually
+    take; around an outage a part would otherwise last for so long that all others were but an instant beside it.
 
     Shapes:
         times (n,), sorted.
     """
-    n_rows = len(times)
+    if longest is not None:
+        return longest / 2
+    if len(times) <= MAX_ROWS:
+        return None
+    half = MAX_ROWS // 2
+    return 2 * float((times[half::half] - times[:-half:half]).median()) or None
+
+
+def part_starts(times: Tensor, most: int, longest: float | None = None, gap: float | None = None) -> Tensor:
+    """Where the parts of a series begin that last up to `longest`, hold up to `most` rows and reach across no longer
+    `gap` between two rows: (n_parts,) int64.
+
+    As few as that takes: of each stretch between such gaps parts of equal duration, and of each of these parts of
+    equally many rows; where nothing was observed for a whole part there is none.
+
+    Shapes:
+        times (n,), sorted.
+    """
     edges = torch.zeros(1, dtype=torch.int64)
-    if longest is not None and n_rows:
-        # A share of a part's length is left to rounding.
-        lasted = float(times[-1] - times[0])
-        n_parts = max(1, math.ceil(lasted / longest - 1e-5))
-        # By the rows' own parts, of which there are no more than rows however short a part is.
-        part = ((times - times[0]).double() * (n_parts / (lasted or 1.0))).floor_().clamp_(max=n_parts - 1)
-        edges = torch.cat([edges, torch.nonzero(part.diff()).flatten() + 1])
+    if gap is not None:
+        edges = torch.cat([edges, torch.nonzero(times.diff() > gap).flatten() + 1])
+    if longest is not None and len(times):
+        edges = torch.cat(
+            [start + _cells(times[start:stop], longest) for start, stop in _ranges(edges, len(times))]
+        )
     found = []
-    for start, stop in zip(edges.tolist(), [*edges.tolist()[1:], n_rows], strict=True):
+    for start, stop in _ranges(edges, len(times)):
         n_parts = max(1, -(-(stop - start) // most))
         found.append(start + torch.arange(n_parts) * (stop - start) // n_parts)
     return torch.cat(found)
+
+
+def _ranges(edges: Tensor, stop: int) -> list[tuple[int, int]]:
+    begins = edges.tolist()
+    return list(zip(begins, [*begins[1:], stop], strict=True))
+
+
+def _cells(times: Tensor, longest: float) -> Tensor:
+    """Where parts of equal duration begin that last up to `longest`."""
+    # A share of a part's length is left to rounding.
+    lasted = float(times[-1] - times[0])
+    n_cells = max(1, math.ceil(lasted / longest - 1e-5))
+    # By the rows' own cells, of which there are no more than rows however short a cell is.
+    cell = ((times - times[0]).double() * (n_cells / (lasted or 1.0))).floor_().clamp_(max=n_cells - 1)
+    return torch.cat([torch.zeros(1, dtype=torch.int64), torch.nonzero(cell.diff()).flatten() + 1])

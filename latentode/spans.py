@@ -6,6 +6,10 @@ A series is cut into halves of up to HALF rows (and up to half the time that one
 them, k and k + 1, and v_k rises from 0 to 1 over half k alone: a span counts wholly where it meets the next one's
 first row, and no longer where that one's second half begins. The last span reads the last half by itself; it makes
 the forecasts, as training saw no time farther from z0 than a span is long, and takes over before the last row.
+
+No span reads across an outage (`longest_gap`): the one before ends as a last span does, the next one begins anew, and
+the weight passes from the one to the other meanwhile. There a trajectory is followed for about as long as a span lasts,
+and stands still beyond, as nothing was learned of what it does there.
 """
 
 from __future__ import annotations
@@ -15,12 +19,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from latentode.series import SeriesCollection, part_starts
+from latentode.series import MAX_ROWS, SeriesCollection, longest_gap, part_starts
 
 __all__ = ["HALF", "MAX_ROWS", "Spans", "spans_of"]
 
-# Observations of one series that one z0 is read from at most, in training and in answering.
-MAX_ROWS = 256
 HALF = MAX_ROWS // 2
 
 
@@ -30,13 +32,15 @@ class Spans:
 
     Shapes:
         first, last (K,): the rows that span k reads, the last excluded, which are those that it has a part in;
-        rise (K, 2): the times between which its weight rises, -inf for the first of a series; starts
-        (n_series + 1,): series i has spans starts[i] to starts[i + 1].
+        rise (K, 2): the times between which its weight rises, -inf for the first of a series; followed (K, 2): the
+        times between which its trajectory is, standing still outside of them; starts (n_series + 1,): series i
+        has spans starts[i] to starts[i + 1].
     """
 
     first: Tensor
     last: Tensor
     rise: Tensor
+    followed: Tensor
     starts: Tensor
 
     @property
@@ -91,33 +95,55 @@ def spans_of(contexts: SeriesCollection, reach: float | None = None) -> Spans:
     is_long = contexts.lengths > MAX_ROWS
     if reach is not None:
         is_long |= contexts.spans > reach * (1 + 1e-5)
-    halves = {}
+    found = {}
     for series in torch.nonzero(is_long).flatten().tolist():
         start, stop = int(contexts.starts[series]), int(contexts.starts[series + 1])
-        found = _halves(contexts.times[start:stop], reach)
-        if len(found) > 1:
-            halves[series] = start + found
+        one = _spans_of_one(contexts.times[start:stop], reach)
+        if len(one.first) > 1:
+            found[series] = Spans(start + one.first, start + one.last, one.rise, one.followed, one.starts)
     counts = torch.ones(len(contexts), dtype=torch.int64)
-    for series, found in halves.items():
-        counts[series] = len(found)
+    for series, one in found.items():
+        counts[series] = len(one.first)
     starts = torch.cat([torch.zeros(1, dtype=torch.int64), counts.cumsum(0)])
     first = contexts.starts[:-1].repeat_interleave(counts)
     last = contexts.starts[1:].repeat_interleave(counts)
     rise = torch.full((len(first), 2), -torch.inf, dtype=contexts.times.dtype)
-    for series, found in halves.items():
+    followed = torch.tensor([-torch.inf, torch.inf], dtype=rise.dtype).repeat(len(first), 1)
+    for series, one in found.items():
         own = slice(int(starts[series]), int(starts[series + 1]))
-        stop = int(contexts.starts[series + 1])
-        first[own], last[own] = found, torch.cat([found[2:], found.new_full((2,), stop)])
-        begins = torch.cat([contexts.times[found], contexts.times[stop - 1 : stop]])
-        rise[own] = torch.stack([begins[:-1], begins[1:]], 1)
-        rise[own.start] = -torch.inf
-    return Spans(first, last, rise, starts)
+        first[own], last[own], rise[own], followed[own] = one.first, one.last, one.rise, one.followed
+    return Spans(first, last, rise, followed, starts)
 
 
-def _halves(times: Tensor, reach: float | None) -> Tensor:
-    """The rows that halves of a long series begin at, each at a time of its own and before the last: (H,)."""
-    found = part_starts(times, HALF, None if reach is None else reach / 2)
-    begins = times[found]
-    new = torch.ones(len(found), dtype=torch.bool)
-    new[1:] = (begins[1:] > begins[:-1]) & (begins[1:] < times[-1])
-    return found[new]
+def _spans_of_one(times: Tensor, reach: float | None) -> Spans:
+    """Those of one long series, by its own rows."""
+    gap = longest_gap(times, reach)
+    first = part_starts(times, HALF, None if reach is None else reach / 2, gap)
+    begins, ends, anew, through = _stretches(times, first, gap)
+    # A half that begins at the time of the one before, or at the last of its stretch, belongs to the one before.
+    stays = anew.clone()
+    stays[1:] |= (begins[1:] > begins[:-1]) & ~(through[1:] & (begins[1:] == ends[1:]))
+    first = first[stays]
+    begins, ends, anew, through = _stretches(times, first, gap)
+
+    stop = first.new_full((2,), len(times))
+    last = torch.where(through, torch.cat([first[1:], stop[:1]]), torch.cat([first[2:], stop])[: len(first)])
+    rise = torch.stack([begins, torch.where(through, ends, torch.cat([begins[1:], ends[-1:]]))], 1)
+    rise[1:] = torch.where(anew[1:, None], torch.stack([ends[:-1], begins[1:]], 1), rise[1:])
+    far = torch.inf if gap is None else gap
+    followed = torch.stack([begins - far, times[last - 1] + far], 1)
+    rise[0], followed[0, 0], followed[-1, 1] = -torch.inf, -torch.inf, torch.inf
+    return Spans(first, last, rise, followed, torch.tensor([0, len(first)]))
+
+
+def _stretches(times: Tensor, first: Tensor, gap: float | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """When the halves that begin at these rows begin and end, and which are the first and the last of a stretch
+    without an outage: (H,) each.
+    """
+    last = torch.cat([first[1:], first.new_full((1,), len(times))]) - 1
+    anew = torch.ones(len(first), dtype=torch.bool)
+    if gap is None:
+        anew[1:] = False
+    else:
+        anew[1:] = times[first[1:]] - times[last[:-1]] > gap
+    return times[first], times[last], anew, torch.cat([anew[1:], anew[:1]])

@@ -16,7 +16,7 @@ from latentode.inference.joined import Joined, SpanPosteriors
 from latentode.inference.pieces import MARGIN, Queries, blocks_of, whole_block
 from latentode.plotting import plot_trajectories
 from latentode.sampling import normal_draws
-from latentode.series import part_starts
+from latentode.series import longest_gap, part_starts
 from latentode.spans import HALF, MAX_ROWS, spans_of
 
 
@@ -73,12 +73,36 @@ def without_trajectory(model):
 # Where spans begin and what they weigh ------------------------------------------------
 
 
-@pytest.mark.parametrize("n_rows", [257, 300, 513, 1000, 4096])
+def interrupted(*n_rows, gap=1e3):
+    """Stretches of irregular times with gaps between them."""
+    stretches, start = [], 0.0
+    for seed, n in enumerate(n_rows):
+        stretches.append(start + irregular(n, seed))
+        start = float(stretches[-1][-1]) + gap
+    return torch.cat(stretches)
+
+
+SERIES = {
+    **{str(n): irregular(n) for n in (257, 300, 513, 1000, 4096)},
+    "interrupted": interrupted(400, 30, 1, 2, 1000),
+    "interrupted at the ends": interrupted(1, 600, 1),
+    "of single rows": interrupted(*[1] * 20),
+    "of equal times": torch.cat([torch.zeros(300), torch.full((300,), 1e3), torch.full((5,), 2e3)]).double(),
+}
+
+
+@pytest.mark.parametrize("name", SERIES)
 @pytest.mark.parametrize("reach", [None, 90.0])
-def test_weights_sum_to_one_and_two_count_at_most(n_rows, reach):
-    contexts = collection(irregular(n_rows))
+def test_weights_sum_to_one_and_two_count_at_most(name, reach):
+    contexts = collection(SERIES[name])
     spans = spans_of(contexts, reach)
-    times = torch.linspace(-50, n_rows + 50, 5003, dtype=torch.float64)
+    if len(spans.first) == 1:
+        assert reach is None
+        return
+    end = float(contexts.times[-1])
+    times = (
+        torch.cat([torch.linspace(-50, end + 50, 5003, dtype=torch.float64), contexts.times]).sort().values
+    )
     weights = torch.stack(
         [spans.weights(torch.tensor([number]), times[None])[0] for number in range(len(spans.first))]
     )
@@ -89,14 +113,15 @@ def test_weights_sum_to_one_and_two_count_at_most(n_rows, reach):
     assert (weights[-1, times > contexts.times[-1]] == 1).all()
     # The steepest of 3 s^2 - 2 s^3 is 3/2 over the rise.
     rise = spans.rise[1:].diff(dim=1).min()
-    step = times[1] - times[0]
-    assert weights.diff(dim=1).abs().max() <= 1.5 * step / rise + 1e-12
-    assert torch.equal(spans.leading(0, times), weights.argmax(0))
+    assert (weights.diff(dim=1).abs() <= 1.5 * times.diff() / rise + 1e-12).all()
+    most = weights.gather(0, spans.leading(0, times)[None])[0]
+    torch.testing.assert_close(most, weights.amax(0), rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("name", ["1000", "4096", *[name for name in SERIES if "interrupted" in name]])
 @pytest.mark.parametrize("reach", [None, 90.0])
-def test_spans_are_short_and_no_row_counts_where_it_is_not_read(reach):
-    contexts = collection(irregular(1500))
+def test_spans_are_short_and_no_row_counts_where_it_is_not_read(name, reach):
+    contexts = collection(SERIES[name])
     spans = spans_of(contexts, reach)
     assert (spans.last - spans.first <= MAX_ROWS).all()
     assert spans.last[-1] - spans.first[-1] <= HALF
@@ -115,6 +140,35 @@ def test_a_series_that_is_not_long_is_one_span():
     spans = spans_of(contexts)
     assert spans.counts.tolist() == [1, 1, 1, 1]  # of the last all times are the same
     assert torch.isinf(spans.rise).all()
+
+
+def test_no_span_reads_across_a_long_gap_and_its_trajectory_ends_within():
+    times = SERIES["interrupted"]
+    spans, gap = spans_of(collection(times)), longest_gap(times)
+    for first, last, followed in zip(spans.first.tolist(), spans.last.tolist(), spans.followed, strict=True):
+        assert last - first == 1 or times[first:last].diff().max() <= gap
+        assert followed[0] in (-torch.inf, times[first] - gap)
+        assert followed[1] in (torch.inf, times[last - 1] + gap)
+    assert spans.followed[0, 0] == -torch.inf
+    assert spans.followed[-1, 1] == torch.inf
+    assert torch.isfinite(spans.followed[1:, 0]).all()
+
+
+def test_a_gap_is_an_outage_where_it_takes_longer_than_a_span_usually_does():
+    assert longest_gap(irregular(2000)) == pytest.approx(256, rel=0.1)  # a row for each unit of time
+    assert longest_gap(interrupted(1000, 700, gap=1e9)) == pytest.approx(256, rel=0.1)
+    assert longest_gap(irregular(2000), 90.0) == 45.0
+    assert longest_gap(irregular(256)) is None
+    assert longest_gap(torch.zeros(600)) is None
+
+
+def test_no_part_that_is_trained_on_reaches_across_an_outage():
+    parts = collection(interrupted(1000, 1, 700, gap=1e9)).cut(MAX_ROWS)
+    assert parts.lengths.tolist() == [250] * 4 + [1] + [233, 233, 234]
+    assert parts.spans.max() < 300
+    # Across a gap that is none they do, of series that are not long across any.
+    assert collection(interrupted(1000, 1000, gap=200.0)).cut(MAX_ROWS).lengths.tolist() == [250] * 8
+    assert collection(interrupted(100, 100, gap=1e9)).cut(MAX_ROWS).lengths.tolist() == [200]
 
 
 def test_gaps_make_no_span_without_rows():
@@ -183,6 +237,30 @@ def test_nothing_jumps(long_fit):
     found = jumps(model, frame, lambda model, frame, times: model.predict(frame, times=times, level=90))
     # Slopes are some units an hour; what is MARGIN rows away and differs between blocks matters no more than that.
     assert found < 1e-6
+
+
+def with_an_outage(gap, n=600):
+    """Hours of a swing, the second half of them later by the gap."""
+    hours = np.arange(n) / 10
+    late = np.where(np.arange(n) < n // 2, 0.0, gap)
+    return pd.DataFrame({"hours": hours + late, "x": np.sin(hours), "y": np.cos(hours)})
+
+
+def test_an_outage_changes_nothing_of_what_is_before_and_after():
+    frame = with_an_outage(1e3)
+    model = LatentODE(time_col="hours", residual=None, **SMALL | {"max_iter": 20}).fit(frame)
+    steady = LatentODE(time_col="hours", residual=None, **SMALL | {"max_iter": 1}).fit(with_an_outage(0.0))
+    # Parts of 150 rows in place of 200.
+    assert model.scaling_.time_unit == pytest.approx(0.75 * steady.scaling_.time_unit, rel=0.01)
+    found = model.predict(frame, level=90)
+    farther = model.predict(with_an_outage(1e4), level=90)
+    # Times of 1e4 hours are 7e2 in model time, of which a float64 keeps 13 digits.
+    np.testing.assert_allclose(farther.drop(columns="hours"), found.drop(columns="hours"), atol=1e-8)
+    within = model.predict(with_an_outage(1e7), times=np.linspace(29.0, 1e7 + 31.0, 2001), level=90)
+    assert np.isfinite(within).all(axis=None)
+    ends = model.predict(frame, times=np.linspace(29.9, 30.0 + 1e3, 100_001))
+    steps = ends[["x", "y"]].diff().abs().max()
+    assert (steps < 0.01).all()  # of a hundredth of an hour
 
 
 def test_without_trajectory_the_answer_is_the_residuals_own(long_fit):

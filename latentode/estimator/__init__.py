@@ -65,7 +65,7 @@ class LatentODE(_Fitting, _Solving, _Asking, _Latents, _Scoring, _Files, BaseEst
         span: the time that one z0 answers for, a number in the units of numeric times or a length of time such as
             "30D"; longer series are read through spans that overlap by half and are joined without a jump, and
             trained on in parts of that length. None makes it as long as 256 observations take, which a span
-            never exceeds.
+            never exceeds. No span reads across a gap of more than half of it, or of more time than 256 rows take.
         latent_dim, field_units, encoder_units, decoder_units: sizes of the networks; None chooses by
             the number of channels.
         method, engine, gradient, rtol, atol: the ODE solver, see `Solver`; method="auto" takes "tsit5" with the

@@ -146,6 +146,8 @@ class Joined:
             place = place + shares.block[some].unsqueeze(1) * (n_known + n_asked)
             times = moments.flatten()[place]
             weights = (self.spans.weights(span, times) * counted).to(self.device)
+            followed = self.spans.followed[span].to(times)
+            times = torch.clamp(times, followed[:, :1], followed[:, 1:])
             # What is padding stands at z0, so that no solve goes farther for it.
             elapsed = torch.where(counted, times - self.posteriors.reference[span].unsqueeze(1), 0.0)
             found = self.model.decoded_path(z0.to(self.device), elapsed.to(self.device))
@@ -211,8 +213,9 @@ class Joined:
             rows = [
                 torch.searchsorted(block.rows, ends[span]) for ends in (self.spans.first, self.spans.last)
             ]
-            first = torch.searchsorted(asked, rise[span, 0].contiguous())
-            last = torch.searchsorted(asked, fall[span, 1].contiguous(), right=True)
+            # Where a rise begins and where a fall ends the weight is 0.
+            first = torch.searchsorted(asked, rise[span, 0].contiguous(), right=True)
+            last = torch.searchsorted(asked, fall[span, 1].contiguous())
             of_rows, of_asked = torch.stack(rows, 1), torch.stack([first, last], 1)
             some = ((of_rows.diff() + of_asked.diff()) > 0).flatten()
             found.append(
