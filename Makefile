@@ -90,6 +90,7 @@ accuracy: $(VENV)/.test out/hopper.npz
 	$(RUN) -m benchmarks.hopper
 	$(RUN) -m benchmarks.physionet
 	$(RUN) -m benchmarks.mortality
+	$(RUN) -m benchmarks.tables
 	$(RUN) -m benchmarks.ablations
 
 clean:

