@@ -48,7 +48,7 @@ class Answers:
 
     def _queries(self, table: SeriesTable, questions: Questions) -> tuple[np.ndarray, Queries]:
         """The order that puts the questions series by series, and their times in it."""
-        order, times, starts = questions.by_series(table, self.fitted.scaling, self.fitted.dtype)
+        order, times, starts = questions.by_series(table, self.fitted.scaling)
         wanted = None if questions.wanted is None else torch.from_numpy(questions.wanted[order])
         return order, Queries(times, starts, wanted)
 

@@ -131,7 +131,8 @@ class SeriesCollection:
     Shapes:
         times (R,), values (R, D), mask (R, D); series i owns rows starts[i] to starts[i + 1];
         starts (n_series + 1,) int64. Times are sorted within a series. statics (n_series, P), what describes
-        each series as a whole, 0 where not known, or None.
+        each series as a whole, 0 where not known, or None. Times may be of higher precision than values: those of
+        a long series need it, and become as precise as values in a batch.
     """
 
     times: Tensor
@@ -187,11 +188,20 @@ class SeriesCollection:
         indices = torch.as_tensor(indices, dtype=torch.int64)
         return self.windows(self.starts[indices], self.starts[indices + 1], indices)
 
-    def windows(self, first: Tensor, last: Tensor, series: Tensor) -> SeriesBatch:
+    def origins(self, first: Tensor) -> Tensor:
+        """The times of rows (B,), 0 where there are none at all."""
+        if not len(self.times):
+            return self.times.new_zeros(len(first))
+        return self.times[first.clamp(max=len(self.times) - 1)]
+
+    def windows(
+        self, first: Tensor, last: Tensor, series: Tensor, origins: Tensor | None = None
+    ) -> SeriesBatch:
         """Rows first[i] to last[i], the latter excluded, as series i of a padded batch.
 
         Shapes:
-            first, last (B,); series (B,), number of the series that they belong to.
+            first, last (B,); series (B,), number of the series that they belong to; origins (B,), from which their
+            times are counted, None for the series' own clocks.
         """
         statics = None if self.statics is None else self.statics[series]
         rows, inside = padded_ranges(first, last)
@@ -200,7 +210,8 @@ class SeriesCollection:
             nothing = self.values.new_zeros(*rows.shape, self.n_channels)
             return SeriesBatch(nothing[..., 0], nothing, nothing.bool(), statics)
         mask = self.mask[rows] & inside.unsqueeze(-1)
-        return SeriesBatch(self.times[rows], self.values[rows] * mask, mask, statics)
+        times = self.times[rows] if origins is None else self.times[rows] - origins.unsqueeze(1)
+        return SeriesBatch(times.to(self.values.dtype), self.values[rows] * mask, mask, statics)
 
     def cut(self, most: int, longest: float | None = None) -> SeriesCollection:
         """The same rows, longer series cut into as few parts as `part_starts` makes of them, none across an outage.

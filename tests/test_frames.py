@@ -268,7 +268,7 @@ def test_own_times_may_come_in_any_order():
     table = read_frame(long_frame(np.arange(4.0)), id_col="id", time_col="t")
     asked = ask_times(table, pd.DataFrame({"id": ["b", "a", "b"], "t": [3.0, 2.0, 1.0]}))
     assert asked.codes.tolist() == [1, 0, 1]
-    order, times, starts = asked.by_series(table, NEUTRAL, torch.float64)
+    order, times, starts = asked.by_series(table, NEUTRAL)
     assert order.tolist() == [1, 2, 0]
     assert times.tolist() == [2.0, 0.0, 2.0]  # b's clock starts at its first observation, t = 1
     assert starts.tolist() == [0, 1, 3]

@@ -263,6 +263,22 @@ def test_an_outage_changes_nothing_of_what_is_before_and_after():
     assert (steps < 0.01).all()  # of a hundredth of an hour
 
 
+@pytest.mark.parametrize("residual", ["ou", None])
+def test_times_are_as_precise_late_in_a_long_series_as_early(residual):
+    """In single precision, whose clock would tell 8 hours apart at 1e8."""
+    settings = SMALL | {"dtype": "float32", "max_iter": 20}
+    model = LatentODE(time_col="hours", residual=residual, **settings).fit(with_an_outage(1e3))
+    soon, late = with_an_outage(1e3), with_an_outage(1e8)
+    for answer in (
+        lambda frame: model.predict(frame.iloc[::2], times=frame["hours"].iloc[1:-1:2], level=90),
+        lambda frame: model.sample(frame.iloc[::2], times=frame["hours"].iloc[1:-1:2], n_samples=2),
+        lambda frame: model.latent(frame.iloc[::2], times=frame["hours"].iloc[1:-1:2]),
+        lambda frame: model.score_samples(frame),
+    ):
+        one, other = (answer(frame).drop(columns="hours", errors="ignore") for frame in (soon, late))
+        np.testing.assert_allclose(other, one, rtol=1e-3, atol=1e-3)
+
+
 def test_without_trajectory_the_answer_is_the_residuals_own(long_fit):
     """Against the conditional over all rows at once: blocks forget what is farther than MARGIN rows."""
     model, frame = long_fit

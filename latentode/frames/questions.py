@@ -38,7 +38,7 @@ class Questions:
         return len(self.codes)
 
     def by_series(
-        self, table: SeriesTable, scaling: Scaling, dtype: torch.dtype
+        self, table: SeriesTable, scaling: Scaling
     ) -> tuple[np.ndarray, torch.Tensor, torch.Tensor]:
         """The order that sorts them by series and time, their model times in it, and each series' start.
 
@@ -48,7 +48,7 @@ class Questions:
         order = np.lexsort((elapsed, self.codes))
         codes, elapsed = self.codes[order], elapsed[order]
         starts = np.searchsorted(codes, np.arange(len(table.ids) + 1))
-        times = torch.from_numpy(elapsed / scaling.time_unit).to(dtype)
+        times = torch.from_numpy(elapsed / scaling.time_unit)
         return order, times, torch.from_numpy(starts)
 
 

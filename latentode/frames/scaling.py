@@ -47,11 +47,13 @@ class Scaling:
         return cls(np.array(centers), np.array(spreads), _time_unit(spans))
 
     def scale(self, collection: SeriesCollection, dtype: torch.dtype) -> SeriesCollection:
-        """A collection in the data's units (float64), in scaled values and model time."""
+        """A collection in the data's units (float64), in scaled values and model time, which stays a float64: of a
+        second's readings through a year a float32 tells but every other one apart.
+        """
         center, spread = torch.from_numpy(self.center), torch.from_numpy(self.spread)
         values = ((collection.values - center) / spread).clamp(-LARGEST, LARGEST)
         return SeriesCollection(
-            times=(collection.times / self.time_unit).to(dtype),
+            times=collection.times / self.time_unit,
             values=torch.where(collection.mask, values, 0.0).to(dtype),
             mask=collection.mask,
             starts=collection.starts,

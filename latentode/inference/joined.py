@@ -43,15 +43,20 @@ class SpanPosteriors:
         """The posteriors of all spans, or of those numbered `only`; of the others 0."""
         shape = (len(spans.first), model.encoder.latent_dim)
         like = contexts.values
-        mean, std, reference = like.new_zeros(shape), like.new_zeros(shape), like.new_zeros(shape[0])
+        mean, std, reference = (
+            like.new_zeros(shape),
+            like.new_zeros(shape),
+            contexts.times.new_zeros(shape[0]),
+        )
         number = torch.arange(shape[0]) if only is None else only
         first, last = spans.first[number], spans.last[number]
         pieces = torch.stack([first, last, number, number, spans.series_of_spans[number]], 1)
         for chunk in chunks_of(pieces, 16 * contexts.n_channels):
-            context = contexts.windows(chunk[:, 0], chunk[:, 1], chunk[:, 4]).to(device)
+            origins = contexts.origins(chunk[:, 0])
+            context = contexts.windows(chunk[:, 0], chunk[:, 1], chunk[:, 4], origins).to(device)
             posterior = model.posterior(context)
             mean[chunk[:, 2]], std[chunk[:, 2]] = posterior.mean.cpu(), posterior.stddev.cpu()
-            reference[chunk[:, 2]] = model.reference(context).cpu()
+            reference[chunk[:, 2]] = origins + model.reference(context).cpu()
         return cls(mean, std, reference)
 
 
@@ -112,7 +117,8 @@ class Joined:
         rows, inside = padded_ranges(first, torch.tensor([block.last for block in blocks]))
         origin = self.contexts.times[known[:, :1]]
         context = SeriesBatch(self.contexts.times[known] - origin, self.contexts.values[known] * mask, mask)
-        return context.to(self.device), (self.queries.times[rows] - origin).to(self.device), rows, inside
+        asked = self.queries.times[rows] - origin
+        return context.to(self.device), asked.to(self.device), rows, inside
 
     def decoded(
         self, blocks: list[Block], states: Callable[[Tensor], Tensor], n_samples: int
@@ -145,12 +151,14 @@ class Joined:
             place = torch.cat([known.clamp(max=n_known - 1), n_known + asked.clamp(max=n_asked - 1)], 1)
             place = place + shares.block[some].unsqueeze(1) * (n_known + n_asked)
             times = moments.flatten()[place]
-            weights = (self.spans.weights(span, times) * counted).to(self.device)
+            weights = (self.spans.weights(span, times) * counted).to(self.device, self.contexts.values.dtype)
             followed = self.spans.followed[span].to(times)
             times = torch.clamp(times, followed[:, :1], followed[:, 1:])
             # What is padding stands at z0, so that no solve goes farther for it.
             elapsed = torch.where(counted, times - self.posteriors.reference[span].unsqueeze(1), 0.0)
-            found = self.model.decoded_path(z0.to(self.device), elapsed.to(self.device))
+            found = self.model.decoded_path(
+                z0.to(self.device), elapsed.to(self.device, self.contexts.values.dtype)
+            )
             parts = found.mean if found.offset is None else torch.cat([found.mean, found.offset], -1)
             if sums is None:
                 sums = parts.new_zeros(len(z0), moments.numel(), parts.shape[-1])

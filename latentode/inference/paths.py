@@ -51,7 +51,7 @@ def sample(
         like = posterior.mean
         found = model.sample_paths(
             context,
-            queries.times[rows].to(device),
+            queries.times[rows].to(context.times),
             like + posterior.stddev * torch.from_numpy(drawn.of_state).to(like),
             torch.from_numpy(drawn.of_path).to(device),
             observation=torch.from_numpy(drawn.of_noise).to(like),

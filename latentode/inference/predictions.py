@@ -77,7 +77,7 @@ def answers_of(
     for chunk in chunks_of(pieces_of(contexts, queries, spans, most), size):
         context = contexts.windows(chunk[:, 0], chunk[:, 1], chunk[:, 4]).to(device)
         rows, inside = padded_ranges(chunk[:, 2], chunk[:, 3])
-        times = queries.times[rows].to(device)
+        times = queries.times[rows].to(context.times)
         answer = model.predictive(context, times, posterior_samples(model, context, draws))
         yield Answer(rows, inside, answer, *elapsed(context, times))
     of_long = long_series(queries, spans)
@@ -170,7 +170,10 @@ def encode(
     spans = spans_of(contexts, reach)
     own = spans.starts[:-1]
     if model.encoder.origin == "last":
-        own = torch.maximum(own, spans.starts[1:] - 2)
+        latest = spans.starts[1:] - 1
+        # Unless there is an outage before the last half.
+        own = torch.where(spans.last[(latest - 1).clamp(min=0)] == spans.last[latest], latest - 1, latest)
+        own = torch.maximum(own, spans.starts[:-1])
     first, last = spans.first[own], spans.last[own]
     number = torch.arange(len(contexts))
     means, stds, order = [], [], []
@@ -211,9 +214,11 @@ def latent(
         whose = torch.full_like(span, series)
         pieces.append(torch.stack([spans.first[span], spans.last[span], ends - counts, ends, whose], 1))
     for chunk in chunks_of(torch.cat(pieces), latent_dim):
-        context = contexts.windows(chunk[:, 0], chunk[:, 1], chunk[:, 4]).to(device)
+        origins = contexts.origins(chunk[:, 0])
+        context = contexts.windows(chunk[:, 0], chunk[:, 1], chunk[:, 4], origins).to(device)
         rows, inside = padded_ranges(chunk[:, 2], chunk[:, 3])
-        asked = queries.times[rows].to(device) - model.reference(context).unsqueeze(1)
+        asked = (queries.times[rows] - origins.unsqueeze(1)).to(context.times)
+        asked = asked - model.reference(context).unsqueeze(1)
         path = model.solve(model.posterior(context).mean.unsqueeze(0), asked).at(asked)[0]
         found[rows[inside]] = path.cpu()[inside]
     return found

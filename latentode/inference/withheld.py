@@ -103,7 +103,7 @@ def _joined_log_density(
 ) -> Tensor:
     """`heldout_log_density` of one long series: (1, M, D)."""
     asked = torch.nonzero(target.mask[0].any(1)).flatten()
-    queries = Queries(target.times[0, asked], torch.tensor([0, len(asked)]))
+    queries = Queries(context.times[asked], torch.tensor([0, len(asked)]))
     draws = normal_draws(N_SCORE_SAMPLES, model.encoder.latent_dim, seed=0)
     found = torch.zeros_like(target.values)
     for answer in answers_of(model, context.compact(), queries, draws, reach=reach, device=device):
