@@ -59,3 +59,36 @@ def test_storms_are_forecast_better_than_by_the_trivial_answers():
     assert ours.track_km[6] < 1.1 * table.loc["constant velocity"].track_km[6]
     coverage = ours[["lat-in-90", "long-in-90", "wind-in-90"]].to_numpy()
     assert ((coverage > 0.8) & (coverage < 0.985)).all()
+
+
+def blood_samples(n_patients: int, seed: int) -> pd.DataFrame:
+    """Concentrations after one dose by mouth, ten samples a patient: close together while it rises, then far apart."""
+    random = np.random.default_rng(seed)
+    hours = np.array([0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 6.0, 9.0, 12.0, 24.0])
+    frames = []
+    for patient in range(n_patients):
+        drawn = np.sort(hours * random.uniform(0.9, 1.1, len(hours)))
+        absorbed, cleared, volume = np.exp(random.normal(np.log([1.5, 0.09, 0.45]), 0.25))
+        clean = (
+            absorbed / (absorbed - cleared) / volume * (np.exp(-cleared * drawn) - np.exp(-absorbed * drawn))
+        )
+        noisy = 5 * clean * np.exp(random.normal(0, 0.08, len(hours)))
+        frames.append(pd.DataFrame({"patient": patient, "hours": drawn, "conc": noisy}))
+    return pd.concat(frames, ignore_index=True)
+
+
+@pytest.mark.parametrize("task", ["extrapolate", "interpolate"])
+def test_ten_blood_samples_a_patient_are_enough(blood_model, task):
+    model, unseen = blood_model
+    table = model.evaluate(unseen, task=task, leads=1, n_bootstrap=0).table
+    found = table.drop_duplicates("predictor").set_index("predictor")
+    ours, trivial = found.rmse["latent ODE"], found.rmse.drop("latent ODE")
+    assert ours < 0.9 * trivial.min(), found.rmse.to_dict()
+    assert 0.8 < found["coverage-90"]["latent ODE"] < 0.97
+
+
+@pytest.fixture(scope="module")
+def blood_model():
+    """By default settings; what two hundred other patients tell."""
+    model = LatentODE("patient", "hours", max_iter=1000, random_state=0).fit(blood_samples(200, seed=0))
+    return model, blood_samples(60, seed=1)

@@ -84,7 +84,8 @@ class LatentODE(_Fitting, _Solving, _Asking, _Latents, _Scoring, _Files, BaseEst
             work to the residual.
         continuity_weight: weight of the log density of a trajectory's states under the posteriors of the same
             series begun later, which carries forecasts beyond the span of the training series; None takes 0.3
-            where z0 stands at the first observation and task is not "interpolate", else 0.
+            where z0 stands at the first observation and task is not "interpolate", in proportion less where
+            series have fewer than 60 values on average, else 0.
         validation_fraction: share of the series withheld to choose the best weights by; with fewer than
             ten series rows are withheld instead. 0 withholds nothing.
         patience: validation checks (forty in max_iter) without improvement before training stops; counted

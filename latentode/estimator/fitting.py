@@ -214,7 +214,8 @@ class _Fitting(BaseEstimator):
             return self.origin
         return "last" if self.task == "extrapolate" else "first"
 
-    def _continuity_weight(self) -> float:
+    def _continuity_weight(self) -> float | None:
+        """None leaves it to the data."""
         if self.continuity_weight and self._origin() == "last":
             raise ValueError(
                 "continuity_weight is for origin='first': a z0 at the last observation has no later start to be "
@@ -222,7 +223,7 @@ class _Fitting(BaseEstimator):
             )
         if self.continuity_weight is not None:
             return self.continuity_weight
-        return 0.3 if self._origin() == "first" and self.task != "interpolate" else 0.0
+        return None if self._origin() == "first" and self.task != "interpolate" else 0.0
 
 
 def _check_observed(table: SeriesTable) -> None:
