@@ -256,8 +256,9 @@ def test_an_outage_changes_nothing_of_what_is_before_and_after():
     farther = model.predict(with_an_outage(1e4), level=90)
     # Times of 1e4 hours are 7e2 in model time, of which a float64 keeps 13 digits.
     np.testing.assert_allclose(farther.drop(columns="hours"), found.drop(columns="hours"), atol=1e-8)
-    within = model.predict(with_an_outage(1e7), times=np.linspace(29.0, 1e7 + 31.0, 2001), level=90)
-    assert np.isfinite(within).all(axis=None)
+    for answer in (model.predict, model.latent, lambda frame, times: model.sample(frame, times, n_samples=2)):
+        within = answer(with_an_outage(1e7), times=np.linspace(29.0, 1e7 + 31.0, 2001))
+        assert np.isfinite(within).all(axis=None)
     ends = model.predict(frame, times=np.linspace(29.9, 30.0 + 1e3, 100_001))
     steps = ends[["x", "y"]].diff().abs().max()
     assert (steps < 0.01).all()  # of a hundredth of an hour

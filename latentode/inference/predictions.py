@@ -203,10 +203,12 @@ def latent(
     latent_dim = model.encoder.latent_dim
     found = torch.empty(len(queries.times), latent_dim, dtype=contexts.values.dtype)
     spans = spans_of(contexts, reach)
+    times = queries.times.clone()
     pieces = [pieces_of(contexts, queries, spans)]
     for series in long_series(queries, spans):
         first, last = queries.starts[series], queries.starts[series + 1]
         leading = spans.leading(series, queries.times[first:last])
+        times[first:last] = torch.clamp(times[first:last], *spans.followed[leading].to(times).unbind(1))
         # As many at once as of a series of one span.
         some = torch.stack([leading, torch.arange(len(leading)) // MAX_QUERIES])
         (span, _), counts = torch.unique_consecutive(some, dim=1, return_counts=True)
@@ -217,7 +219,7 @@ def latent(
         origins = contexts.origins(chunk[:, 0])
         context = contexts.windows(chunk[:, 0], chunk[:, 1], chunk[:, 4], origins).to(device)
         rows, inside = padded_ranges(chunk[:, 2], chunk[:, 3])
-        asked = (queries.times[rows] - origins.unsqueeze(1)).to(context.times)
+        asked = (times[rows] - origins.unsqueeze(1)).to(context.times)
         asked = asked - model.reference(context).unsqueeze(1)
         path = model.solve(model.posterior(context).mean.unsqueeze(0), asked).at(asked)[0]
         found[rows[inside]] = path.cpu()[inside]
