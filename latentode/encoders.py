@@ -109,9 +109,8 @@ class GRUEncoder(Encoder):
         self.gru = GRU(2 * n_channels + 2, n_units)
         n_summaries = 7 * n_channels if summaries else 0
         self.head = MLP(n_units + n_summaries + n_statics, head_units, 2 * latent_dim, shortcut=shortcut)
-        self.prepares = (
-            shortcut  # what was made before there were shortcuts has summaries of scales of their own
-        )
+        # Encoders of before there were shortcuts left the summaries at scales of their own.
+        self.prepares = shortcut
         if shortcut:
             self.register_buffer("summary_center", torch.zeros(n_summaries))
             self.register_buffer("summary_spread", torch.ones(n_summaries))
