@@ -56,8 +56,10 @@ def write_labs(folder):
         }
     )
     labs["creatinine"] = labs["creatinine"].where(random.random(len(labs)) < 0.7)
+    unseen = labs["patient"].isin(labs["patient"].unique()[:12])
+    labs[unseen].to_csv(folder / "unseen.csv", index=False)
+    labs = labs[~unseen]
     labs.to_csv(folder / "labs.csv", index=False)
-    labs[labs["patient"].isin(labs["patient"].unique()[:12])].to_csv(folder / "unseen.csv", index=False)
     return labs
 
 
