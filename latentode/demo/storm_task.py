@@ -173,7 +173,6 @@ class Rival(Protocol):
 
     def predict(self, contexts: pd.DataFrame, times: pd.DataFrame) -> pd.DataFrame:
         """`times` holds origin and time; more columns are ignored."""
-        ...
 
 
 def last_value() -> Rival:
