@@ -3,7 +3,8 @@ r"""Bands that hold what they say, learned from series the training was not show
 A model's band of level p lies between the values at standard scores -a and a of its predictive distribution,
 a = Phi^-1((1 + p) / 2). On withheld series the score |z| = |Phi^-1(F(x))| of a hidden value x shows how far
 out it really lay, and a share p of these lies below some Q(a). The adjusted band lies between the values at
--Q(a) and Q(a): the same distribution, read at other scores. Its mean and median stay as they are.
+-Q(a) and Q(a): the same distribution, read at other scores. Its mean and median stay as they are. Of fewer than
+twenty series no such curve can be read; bands are then widened by one factor, where they seem too narrow.
 
 The promise is for series like the withheld ones, on average, and for contexts like those of
 `hiding_contexts`, a quarter of a series at least. The withheld series also chose the weights: bands fitted on
@@ -27,6 +28,10 @@ GRID = np.arange(0.0, 4.01, 0.1)
 
 # With fewer series than this the share of one of them alone is more than the two points aimed at.
 MIN_SERIES = 20
+
+# Fewer than that widen the bands at most, as if so many more had been scored for which these are right. A score
+# counts as the limit where it lies farther out, so that one strange series does not speak for all.
+RIGHT_SERIES, FARTHEST = 2, 4.0
 
 # Knots in lead time, at equally many values each. Five did as well as twelve on storms and spirals.
 N_KNOTS = 8
@@ -121,8 +126,10 @@ class Curves:
     scores: Tensor
 
     @classmethod
-    def unadjusted(cls, n_channels: int) -> Curves:
-        return cls(torch.zeros(1), torch.from_numpy(GRID).expand(1, n_channels, -1).clone())
+    def widened(cls, n_channels: int, factor: float, lead: float) -> Curves:
+        """Q(a) = factor a at one lead, and so at all."""
+        scores = torch.from_numpy(factor * GRID).expand(1, n_channels, -1).clone()
+        return cls(torch.tensor([lead], dtype=torch.float64), scores)
 
     def starting_with(self, scores: Tensor) -> Curves:
         """The same with one more knot at 0, (1, D, A), if there is room for it."""
@@ -152,6 +159,15 @@ class Calibration:
 
     ahead: Curves
     between: Curves
+
+    @property
+    def factors(self) -> tuple[float, float]:
+        """By how much bands of the farthest score reach out farther, far ahead and far between observations.
+
+        Of the first channel; where few series widen the bands it is the same for all, and at any score.
+        """
+        ahead, between = (float(curves.scores[-1, 0, -1] / GRID[-1]) for curves in (self.ahead, self.between))
+        return ahead, between
 
     def adjusted(self, score: float, lead: Tensor, between: Tensor) -> Tensor:
         """The standard scores to read the predictive distribution at, in place of `score`.
@@ -187,31 +203,41 @@ def fit_calibration(hidden: HiddenScores, series: np.ndarray, n_channels: int) -
     Q is shrunk to that of its channel at all leads, and this to that of all channels, as n Q / (n + 20) +
     20 Q' / (n + 20): a mean of increasing functions, which increases.
 
+    Where fewer than twenty series are scored Q(a) = f a, the same for all leads and channels, with
+
+        f^2 = max(1, (2 + sum of the mean squared scores of n series) / (2 + n)).
+
     Args:
         series: number of each score's series, (n,).
 
     Returns:
-        None where fewer than twenty series are scored. A kind of query for which there are fewer is left
-        unadjusted, and a channel never scored goes by all the others.
+        None where nothing is to be adjusted. A channel never scored goes by all the others.
 
     Source: Vovk, Gammerman & Shafer 2005, "Algorithmic Learning in a Random World"; Dunn, Wasserman & Ramdas
     2023, "Distribution-free prediction sets for two-layer hierarchical models".
     """
-    found: list[Curves | None] = []
+    found, counts, adjusted = [], [], False
     for kind in (False, True):
         # A context of nothing says nothing of elapsed time.
         chosen = (hidden.between == kind) & np.isfinite(hidden.lead)
-        _, number = np.unique(series[chosen], return_inverse=True)
-        if not len(number) or number.max() + 1 < MIN_SERIES:
-            found.append(None)
-            continue
-        sample = _Sample(np.abs(hidden.score[chosen]), np.ones(len(number)), number)
-        found.append(_fit_curves(sample, hidden.lead[chosen], hidden.channel[chosen], n_channels))
-    if found == [None, None]:
+        names, number = np.unique(series[chosen], return_inverse=True)
+        sample, lead = (
+            _Sample(np.abs(hidden.score[chosen]), np.ones(len(number)), number),
+            hidden.lead[chosen],
+        )
+        if len(names) >= MIN_SERIES:
+            curves, adjusted = _fit_curves(sample, lead, hidden.channel[chosen], n_channels), True
+        else:
+            factor = sample.excess()
+            curves = Curves.widened(n_channels, factor, float(np.median(lead)) if len(lead) else 1.0)
+            adjusted |= factor > 1
+        found.append(curves)
+        counts.append(len(names))
+    if not adjusted:
         return None
     ahead, between = found
-    if ahead is None or between is None:
-        return Calibration(*(Curves.unadjusted(n_channels) if curves is None else curves for curves in found))
+    if not all(counts):
+        return Calibration(ahead, between)
     # At an observation the two meet, so that a band drawn through the last one has no step there.
     common = (ahead.scores[:1] + between.scores[:1]) / 2
     return Calibration(ahead.starting_with(common), between.starting_with(common))
@@ -229,6 +255,12 @@ class _Sample:
         weight = self.weight if weight is None else weight
         chosen = chosen & (weight > 0)
         return _Sample(self.score[chosen], weight[chosen], self.series[chosen])
+
+    def excess(self) -> float:
+        """How many times as far out as they should the scores of few series lie, at least 1; see `fit_calibration`."""
+        square = np.minimum(self.score, FARTHEST) ** 2
+        of_series = np.bincount(self.series, square) / np.bincount(self.series)
+        return max(1.0, float((RIGHT_SERIES + of_series.sum()) / (RIGHT_SERIES + len(of_series))) ** 0.5)
 
     def curve(self, prior: np.ndarray | None = None) -> np.ndarray:
         """Q at GRID, shrunk to the prior where there is one."""

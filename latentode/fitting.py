@@ -19,11 +19,12 @@ from latentode.build import Architecture, build_model
 from latentode.calibration import Calibration
 from latentode.checkpoint import Checkpoint
 from latentode.frames import Instants, Roles, Scaling, SeriesTable, Statics
+from latentode.holdout import MIN_SELECTING
 from latentode.inference import encode
 from latentode.kernel_choice import choose_kernels
 from latentode.model import LatentODEModel
 from latentode.progress import FitBar
-from latentode.series import SeriesCollection
+from latentode.series import SeriesBatch, SeriesCollection
 from latentode.signal import ChannelSignal, find_signal, silent_channels
 from latentode.solve import Solver
 from latentode.solver_report import SolverReport, report_solver
@@ -41,11 +42,6 @@ PROBES = 32
 # A posterior is called collapsed after so many steps, where training did not end by itself, and of so many series:
 # before, it may be about to learn, and of fewer there is little to tell apart.
 LEAST_STEPS, LEAST_SERIES = 100, 5
-
-# Weight of the term that lets trajectories go on beyond the training series, where these hold so many values each.
-# It is worth what a latent state is, however few these are: of ten blood samples a patient it would be the most of
-# the objective, and be served best by trajectories that are all alike.
-CONTINUITY, CONTINUITY_VALUES = 0.3, 60
 
 
 @dataclass(frozen=True)
@@ -137,7 +133,7 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
     Args:
         sizes: latent_dim, field_units, encoder_units, decoder_units, likelihood, noise_scale; None leaves the
             choice of a size to `Architecture.choose`.
-        training: fields of `TrainingOptions`; batch_size, learning_rate and continuity_weight may be None.
+        training: fields of `TrainingOptions`; None leaves the choice to `TrainingOptions.choose`.
 
     Raises:
         ValueError: where the fit to start from has other columns or other networks.
@@ -190,16 +186,14 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
             {"dtype": start.dtype} | asdict(start.architecture),
             {"dtype": problem.dtype} | asdict(architecture),
         )
-    settings = dict(training)
-    if settings["batch_size"] is None:
-        # Small collections are gone through several times a step, at other cuts each time.
-        settings["batch_size"] = int(np.clip(len(data), 32, 100))
-    if settings["learning_rate"] is None:
-        settings["learning_rate"] = 2e-2 if architecture.latent_dim <= 6 else 1e-2
-    if settings["continuity_weight"] is None:
-        settings["continuity_weight"] = _continuity_weight(data)
-    options = TrainingOptions(
-        task=problem.task, fixed_spacing=problem.fixed_spacing, warm=start is not None, **settings
+    options = TrainingOptions.choose(
+        data,
+        architecture.latent_dim,
+        task=problem.task,
+        fixed_spacing=problem.fixed_spacing,
+        warm=start is not None,
+        select=start is not None or bool(held.any()) or _n_asked(validation) >= MIN_SELECTING,
+        **training,
     )
     _log.info(
         "sizes: latent %d, field %s, encoder %d, decoder %s; batches of %d, learning rate %g, at most %d steps",
@@ -327,9 +321,9 @@ def _collapsed(fitted: Fitted, options: TrainingOptions) -> str | None:
     return collapse(verdict.latent, options.kl_weight, residual=fitted.model.residual is not None)
 
 
-def _continuity_weight(data: SeriesCollection) -> float:
-    """CONTINUITY, less where a series' own values say too little to be held against it."""
-    return CONTINUITY * min(1.0, float(data.mask.sum()) / len(data) / CONTINUITY_VALUES)
+def _n_asked(validation: list[tuple[SeriesBatch, SeriesBatch]]) -> int:
+    """Values that validation asks for."""
+    return sum(int(target.mask.sum()) for _, target in validation)
 
 
 def _probe(model: LatentODEModel, data: SeriesCollection, device: str) -> Tensor:

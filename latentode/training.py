@@ -58,8 +58,8 @@ def train(
     A step whose loss or gradient is not finite, or whose solve fails, goes back to the weights of the last
     check, and training goes on at half the learning rate.
 
-    A KeyboardInterrupt ends training as if it were through: the best weights are restored, without
-    validation data those of the last check, and the last record's `ended` is "interrupt". Before the first
+    A KeyboardInterrupt ends training as if it were through: the best weights are restored, where none are
+    selected those of the last check, and the last record's `ended` is "interrupt". Before the first
     check, and when it is over, it is raised as ever.
 
     Args:
@@ -81,6 +81,7 @@ def train(
     model.to(device).train()
     _check_field(model, device)
     validation = [(c.to(device), t.to(device)) for c, t in validation or []]
+    selects = bool(validation) and options.select
     if not options.warm:
         _prepare(model, data, options, generator)
     batches = BatchesOfLikeLength(data.observed_lengths, options.batch_size, generator)
@@ -91,7 +92,7 @@ def train(
         state.unpack(*checkpoint.saved)
         if progress is not None:
             progress(state.history[-1])
-    elif options.warm and validation:
+    elif options.warm and selects:
         with contextlib.suppress(StiffFieldError):
             state.best_score = _score(model, validation)
 
@@ -114,7 +115,7 @@ def train(
             if not check:
                 continue
             _record(state, options, score, error)
-            _compare(state, options, score, sound=sound, validated=bool(validation))
+            _compare(state, options, score, sound=sound, validated=selects)
             if progress is not None:
                 progress(state.history[-1])
             if checkpoint is not None and (state.ended or checkpoint.is_due):
@@ -126,7 +127,7 @@ def train(
         state.good.restore(model)
         state.end("interrupt")
 
-    if validation and math.isfinite(state.best_score):
+    if selects and math.isfinite(state.best_score):
         state.best.restore(model)
     model.eval()
     return state.history

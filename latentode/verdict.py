@@ -135,7 +135,7 @@ def judge(
         longest: as `split_data` takes it.
 
     Returns:
-        None in place of a calibration where too few series are withheld; a verdict whose seconds are NaN.
+        None in place of a calibration where bands are left as they are; a verdict whose seconds are NaN.
     """
     raw = table.collection(statics)
     n_series = int(((raw.lengths > 0) & ~held).sum())
@@ -150,7 +150,7 @@ def judge(
     hidden = hidden_scores(model, scaled, contexts, device=device)
     series = raw.series_of_rows.numpy()  # all parts of a long series are one series
     calibration = None
-    if calibrate and not by_rows:
+    if calibrate:
         calibration = fit_calibration(hidden, series[hidden.row], raw.n_channels)
     channels = table.roles.value_cols
     tasks = [name for name in RIVALS if task in ("both", name)]

@@ -1,5 +1,6 @@
 """Adjusted bands hold what they say, on series that were shown neither to the model nor to the adjustment."""
 
+import math
 from itertools import pairwise
 
 import numpy as np
@@ -10,7 +11,9 @@ import torch
 from latentode import LatentODE, SeriesBatch, SeriesCollection, inference
 from latentode.build import Architecture, build_model
 from latentode.calibration import (
+    FARTHEST,
     GRID,
+    RIGHT_SERIES,
     SHRINKAGE,
     HiddenScores,
     elapsed,
@@ -148,17 +151,39 @@ def test_a_channel_never_scored_goes_by_the_others_and_one_scored_well_by_itself
     assert abs(found[4] / (3 * nominal(0.8)) - 1) < 1 - weight**2 + 4 * 0.04  # sd of the quantile of 1000
 
 
-def test_few_series_leave_the_bands_to_the_model():
+def test_few_series_leave_right_bands_to_the_model():
     score = np.random.default_rng(7).standard_normal(400)
-    assert fit_calibration(hidden(score), np.arange(400) % 19, 1) is None
+    for right in (score[:0], 0.3 * score, 0.9 * score):
+        assert fit_calibration(hidden(right), np.arange(len(right)) % 19, 1) is None
     assert fit_calibration(hidden(score), np.arange(400) % 20, 1) is not None
-    assert fit_calibration(hidden(score[:0]), np.arange(0), 1) is None
-    # What only these few would tell of is not adjusted, the rest is.
-    half = hidden(3 * score, between=np.arange(400) < 100)
-    found = fit_calibration(half, np.where(np.arange(400) < 100, np.arange(400) % 5, np.arange(400)), 1)
-    within = torch.ones(1, 1)
-    assert found.adjusted(1.5, within, within.bool()).item() == pytest.approx(1.5)
-    assert found.adjusted(1.5, within, ~within.bool()).item() > 3
+
+
+@pytest.mark.parametrize("n_series", [1, 2, 5, 19])
+def test_few_series_widen_bands_by_one_factor(n_series):
+    score = 2 * np.random.default_rng(7).choice([-1.0, 1.0], 400)
+    found = fit_calibration(hidden(score), np.arange(400) % n_series, 2)
+    factor = math.sqrt((RIGHT_SERIES + 4 * n_series) / (RIGHT_SERIES + n_series))
+    for nominal in (0.3, 1.6, 5.0):
+        for lead in (0.0, 0.1, 50.0):
+            asked = torch.full((1, 1), lead)
+            adjusted = found.adjusted(nominal, asked, torch.zeros(1, 1, dtype=torch.bool))
+            assert adjusted.flatten().tolist() == pytest.approx([factor * nominal] * 2)
+
+
+def test_one_strange_series_of_few_widens_bands_by_so_much_at_most():
+    score = np.where(np.arange(400) % 4, 1.0, 1e6)
+    found = fit_calibration(hidden(score), np.arange(400) % 4, 1)
+    factor = found.adjusted(1.0, torch.ones(1, 1), torch.zeros(1, 1, dtype=torch.bool)).item()
+    assert factor == pytest.approx(math.sqrt((RIGHT_SERIES + 3 + FARTHEST**2) / (RIGHT_SERIES + 4)))
+
+
+def test_what_few_series_tell_of_is_widened_and_the_rest_adjusted():
+    score, is_between = np.random.default_rng(7).standard_normal(400), np.arange(400) < 100
+    series = np.where(is_between, np.arange(400) % 5, np.arange(400))
+    found = fit_calibration(hidden(np.where(is_between, 0.5, 3) * score, between=is_between), series, 1)
+    far = torch.full((1, 1), 9.0)
+    assert found.adjusted(1.5, far, far.bool()).item() == pytest.approx(1.5)
+    assert found.adjusted(1.5, far, ~far.bool()).item() > 3
 
 
 def test_bands_have_no_step_at_the_last_observation():
@@ -307,10 +332,13 @@ def test_a_saved_model_draws_the_same_bands(observed, calibrated, tmp_path):
     pd.testing.assert_frame_equal(loaded.predict(observed, **asked), calibrated.predict(observed, **asked))
 
 
-def test_a_small_frame_is_not_calibrated(fitted, tmp_path):
-    assert fitted.fitted_.calibration is None
+def test_a_small_frame_keeps_or_widens_its_bands_and_so_does_its_file(fitted, tmp_path):
     fitted.save(tmp_path / "m")
-    assert LatentODE.load(tmp_path / "m").fitted_.calibration is None
+    found, loaded = fitted.fitted_.calibration, LatentODE.load(tmp_path / "m").fitted_.calibration
+    assert (found is None) == (loaded is None)
+    if found is not None:
+        assert bool((found.ahead.scores >= torch.from_numpy(GRID) - 1e-12).all())
+        assert torch.equal(found.ahead.scores, loaded.ahead.scores)
 
 
 def test_calibrate_is_yes_or_no(observed):

@@ -11,10 +11,8 @@ from latentode import (
     GaussianLikelihood,
     LatentODEModel,
     SeriesBatch,
-    SeriesCollection,
     Solver,
     elbo,
-    fitting,
 )
 from latentode.continuity import restart_density
 from tests.problems import LinearField, noisy_waves, small_model
@@ -103,11 +101,3 @@ def test_it_teaches_the_field_and_the_recognition():
 def test_it_is_found_where_it_is_asked_for_only():
     batch = _counting(11, 2)
     assert elbo(_model(0.0), batch, batch).restart is None
-
-
-@pytest.mark.parametrize(("n_rows", "expected"), [(11, 0.055), (30, 0.15), (60, 0.3), (200, 0.3)])
-def test_of_few_values_a_series_the_term_weighs_less(n_rows, expected):
-    ones = torch.ones(2 * n_rows, 1)
-    starts = torch.tensor([0, n_rows, 2 * n_rows])
-    data = SeriesCollection(torch.arange(n_rows).double().repeat(2), ones, ones.bool(), starts)
-    assert fitting._continuity_weight(data) == pytest.approx(expected)

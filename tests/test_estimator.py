@@ -7,6 +7,7 @@ import torch
 from sklearn.base import clone
 
 from latentode import LatentODE, fitting, training
+from latentode.datasets import make_oscillator
 from tests.conftest import make_frame
 
 CHANNELS = ["hr", "temp", "flat"]
@@ -329,6 +330,22 @@ def test_the_best_weights_by_validation_are_kept(frame, monkeypatch):
     for name, tensor in model.module_.state_dict().items():
         assert torch.equal(tensor, seen[7][name]), name
     assert not all(torch.equal(tensor, seen[8][name]) for name, tensor in seen[7].items())
+
+
+@pytest.mark.parametrize(("n_rows", "selects"), [(60, False), (800, True)])
+def test_a_few_withheld_rows_choose_no_weights(n_rows, selects, monkeypatch):
+    seen = []
+
+    def first_is_best(model, validation):  # noqa: ARG001
+        seen.append(model.likelihood.raw_noise.detach().clone())
+        return -float(len(seen))
+
+    monkeypatch.setattr(training, "_score", first_is_best)
+    observed, _ = make_oscillator(n_series=2, n_observed=n_rows, seed=0)
+    model = LatentODE("series", "time", max_iter=40, patience=1, residual="ou", random_state=0).fit(observed)
+    kept = model.module_.likelihood.raw_noise.detach()
+    assert torch.equal(kept, seen[0 if selects else -1])
+    assert (model.n_iter_ < 40) == selects
 
 
 @pytest.mark.parametrize(

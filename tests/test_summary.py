@@ -11,7 +11,7 @@ from torch.distributions import Normal, kl_divergence
 
 from latentode import LatentODE, fitting
 from latentode.baselines import Contexts, last_value
-from latentode.calibration import HiddenScores
+from latentode.calibration import HiddenScores, fit_calibration
 from latentode.datasets import make_oscillator
 from latentode.evaluation import count_coverage
 from latentode.holdout import withhold_rows, withhold_series
@@ -291,11 +291,20 @@ def test_of_noise_a_fit_warns_of_the_noise_and_of_no_collapse():
 
 def test_bands_that_are_not_adjusted_are_remarked_on(fitted_to_swings):
     fitted, parameters = fitted_to_swings.fitted_, fitted_to_swings.fit_parameters_
-    assert fitted.calibration is None
-    told = "not adjusted: that takes 20 withheld series, and 9 were"
-    assert sum(told in remark for remark in summarize(fitted, parameters).remarks) == 1
-    unasked = summarize(fitted, parameters | {"calibrate": False}).remarks
-    assert not any("not adjusted" in remark for remark in unasked)
+    one, ahead, number = np.ones(1), np.zeros(1, dtype=bool), np.zeros(1, dtype=np.int64)
+    far_out = HiddenScores(3 * one, one, ahead, number, number, one, one, number)
+    widened = fit_calibration(far_out, number, 2)
+    for calibration, told in [
+        (None, "not adjusted: that takes 20 withheld series, and 9 were"),
+        (
+            widened,
+            "and 9 were. They are widened as the withheld values asked for, 1.9 times ahead and 1 times between",
+        ),
+    ]:
+        adjusted = replace(fitted, calibration=calibration)
+        assert sum(told in remark for remark in summarize(adjusted, parameters).remarks) == 1
+        unasked = summarize(adjusted, parameters | {"calibrate": False}).remarks
+        assert not any("not adjusted" in remark for remark in unasked)
 
 
 def test_a_residual_process_in_the_way_is_remarked_on(fitted_to_swings):

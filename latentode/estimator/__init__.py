@@ -78,7 +78,8 @@ class LatentODE(_Fitting, _Solving, _Asking, _Latents, _Scoring, _Files, BaseEst
         batch_size, learning_rate: None chooses by the data's and the model's size.
         kl_weight: weight of the KL term in training.
         context_weight: share of the context's own likelihood in training, from 0 to 1; None takes 0.05 for
-            task="extrapolate" and 1 otherwise.
+            task="extrapolate" and 1 otherwise, of fewer than 1000 training values a share of 1 in proportion,
+            0.05 at least.
         residual_share: share of the residual process in what the trajectory learns from at the end of training,
             from 0 to 1; the rest is the likelihood of white noise, which keeps the trajectory from leaving its
             work to the residual.
@@ -87,13 +88,14 @@ class LatentODE(_Fitting, _Solving, _Asking, _Latents, _Scoring, _Files, BaseEst
             where z0 stands at the first observation and task is not "interpolate", in proportion less where
             series have fewer than 60 values on average, else 0.
         validation_fraction: share of the series withheld to choose the best weights by; with fewer than
-            ten series rows are withheld instead. 0 withholds nothing.
+            ten series rows are withheld instead, and if these hold fewer than a hundred values the last weights
+            are kept. 0 withholds nothing.
         patience: validation checks (forty in max_iter) without improvement before training stops; counted
             from where the residual process has taken over, at 60 % of max_iter.
         n_samples: samples of z0 behind predictions and bands.
         calibrate: adjusts the bands so that they hold what they say on the series withheld for validation, by
-            channel and by time since the nearest observation; takes effect where twenty or more are
-            withheld. Means, medians, samples and scores stay the model's own.
+            channel and by time since the nearest observation. Of fewer than twenty such series they are widened
+            by one factor, if they seem too narrow. Means, medians, samples and scores stay the model's own.
         dtype: "float32" or "float64".
         device: where torch computes, e.g. "cpu" or "cuda".
         random_state: an int makes a fit repeat bit for bit on one machine; None draws a new seed for

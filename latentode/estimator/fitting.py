@@ -93,7 +93,7 @@ class _Fitting(BaseEstimator):
                 "batch_size": self.batch_size,
                 "learning_rate": self.learning_rate,
                 "kl_weight": self.kl_weight,
-                "context_weight": self._context_weight(),
+                "context_weight": self.context_weight,
                 "residual_share": self.residual_share,
                 "continuity_weight": self._continuity_weight(),
                 "patience": self.patience,
@@ -189,11 +189,6 @@ class _Fitting(BaseEstimator):
         for law in laws:
             check_choice("likelihood", law, LAWS)
         return laws[0] if len(set(laws)) == 1 else tuple(laws)
-
-    def _context_weight(self) -> float:
-        if self.context_weight is not None:
-            return self.context_weight
-        return 0.05 if self.task == "extrapolate" else 1.0
 
     def _span(self, table: SeriesTable) -> float | None:
         """In the clock's units."""

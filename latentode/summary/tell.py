@@ -184,12 +184,18 @@ def _of_training(fitted: Fitted) -> list[str]:
 
 def _of_calibration(fitted: Fitted, parameters: Mapping[str, Any]) -> list[str]:
     verdict = fitted.verdict
-    if verdict is None or fitted.calibration is not None or not parameters["calibrate"]:
+    if verdict is None or not parameters["calibrate"]:
         return []
     n_withheld = verdict.n_withheld if verdict.withheld == "series" else 0
+    few = f"that takes {MIN_SERIES} withheld series, and {n_withheld or 'none'} {'was' if n_withheld < 2 else 'were'}"
+    if fitted.calibration is None:
+        return [f"bands are what the model believes and not adjusted: {few}"]
+    if n_withheld >= MIN_SERIES:
+        return []
+    ahead, between = fitted.calibration.factors
     return [
-        f"bands are what the model believes and not adjusted: that takes {MIN_SERIES} withheld series, and "
-        f"{n_withheld or 'none'} {'was' if n_withheld < 2 else 'were'}"
+        f"bands are not adjusted by lead time and channel: {few}. They are widened as the withheld values asked for, "
+        f"{ahead:.2g} times ahead and {between:.2g} times between observations"
     ]
 
 
