@@ -172,7 +172,7 @@ def _is_usual(model: LatentODE, settings: Settings) -> bool:
     now |= {
         "origin": model._origin(),
         "context_weight": 0.05 if model.task == "extrapolate" else 1.0,  # of data as large as these
-        "continuity_weight": model._continuity_weight(),
+        "continuity_weight": None if model._origin() == "first" else 0.0,
     }
     return all(now[name] == value for name, value in settings.items())
 

@@ -4,7 +4,8 @@ A model's band of level p lies between the values at standard scores -a and a of
 a = Phi^-1((1 + p) / 2). On withheld series the score |z| = |Phi^-1(F(x))| of a hidden value x shows how far
 out it really lay, and a share p of these lies below some Q(a). The adjusted band lies between the values at
 -Q(a) and Q(a): the same distribution, read at other scores. Its mean and median stay as they are. Of fewer than
-twenty series no such curve can be read; bands are then widened by one factor, where they seem too narrow.
+twenty series no such curve can be read; bands are then widened by one factor, where they seem too narrow. Of fewer
+than ten, rows are withheld in place of series: the others of these were trained on, which flatters the model.
 
 The promise is for series like the withheld ones, on average, and for contexts like those of
 `hiding_contexts`, a quarter of a series at least. The withheld series also chose the weights: bands fitted on
@@ -126,10 +127,9 @@ class Curves:
     scores: Tensor
 
     @classmethod
-    def widened(cls, n_channels: int, factor: float, lead: float) -> Curves:
-        """Q(a) = factor a at one lead, and so at all."""
-        scores = torch.from_numpy(factor * GRID).expand(1, n_channels, -1).clone()
-        return cls(torch.tensor([lead], dtype=torch.float64), scores)
+    def widened(cls, n_channels: int, factor: float) -> Curves:
+        """Q(a) = factor a at all leads."""
+        return cls(torch.zeros(1), torch.from_numpy(factor * GRID).expand(1, n_channels, -1).clone())
 
     def starting_with(self, scores: Tensor) -> Curves:
         """The same with one more knot at 0, (1, D, A), if there is room for it."""
@@ -161,13 +161,15 @@ class Calibration:
     between: Curves
 
     @property
-    def factors(self) -> tuple[float, float]:
-        """By how much bands of the farthest score reach out farther, far ahead and far between observations.
-
-        Of the first channel; where few series widen the bands it is the same for all, and at any score.
-        """
-        ahead, between = (float(curves.scores[-1, 0, -1] / GRID[-1]) for curves in (self.ahead, self.between))
-        return ahead, between
+    def factor(self) -> float | None:
+        """By how much all bands are widened, where that is all; None where they are adjusted by lead and channel."""
+        factor = float(self.ahead.scores[0, 0, -1] / GRID[-1])
+        widened = Curves.widened(self.ahead.scores.shape[1], factor)
+        own = all(
+            curves.scores.shape == widened.scores.shape and torch.allclose(curves.scores, widened.scores)
+            for curves in (self.ahead, self.between)
+        )
+        return factor if own else None
 
     def adjusted(self, score: float, lead: Tensor, between: Tensor) -> Tensor:
         """The standard scores to read the predictive distribution at, in place of `score`.
@@ -203,7 +205,7 @@ def fit_calibration(hidden: HiddenScores, series: np.ndarray, n_channels: int) -
     Q is shrunk to that of its channel at all leads, and this to that of all channels, as n Q / (n + 20) +
     20 Q' / (n + 20): a mean of increasing functions, which increases.
 
-    Where fewer than twenty series are scored Q(a) = f a, the same for all leads and channels, with
+    Where fewer than twenty series are scored Q(a) = f a, the same for both kinds, all leads and channels, with
 
         f^2 = max(1, (2 + sum of the mean squared scores of n series) / (2 + n)).
 
@@ -216,27 +218,22 @@ def fit_calibration(hidden: HiddenScores, series: np.ndarray, n_channels: int) -
     Source: Vovk, Gammerman & Shafer 2005, "Algorithmic Learning in a Random World"; Dunn, Wasserman & Ramdas
     2023, "Distribution-free prediction sets for two-layer hierarchical models".
     """
-    found, counts, adjusted = [], [], False
-    for kind in (False, True):
-        # A context of nothing says nothing of elapsed time.
-        chosen = (hidden.between == kind) & np.isfinite(hidden.lead)
-        names, number = np.unique(series[chosen], return_inverse=True)
-        sample, lead = (
-            _Sample(np.abs(hidden.score[chosen]), np.ones(len(number)), number),
-            hidden.lead[chosen],
-        )
-        if len(names) >= MIN_SERIES:
-            curves, adjusted = _fit_curves(sample, lead, hidden.channel[chosen], n_channels), True
-        else:
-            factor = sample.excess()
-            curves = Curves.widened(n_channels, factor, float(np.median(lead)) if len(lead) else 1.0)
-            adjusted |= factor > 1
-        found.append(curves)
-        counts.append(len(names))
-    if not adjusted:
-        return None
-    ahead, between = found
-    if not all(counts):
+    # A context of nothing says nothing of elapsed time.
+    asked = np.isfinite(hidden.lead)
+    kinds = [asked & (hidden.between == between) for between in (False, True)]
+    samples = [_Sample.of(hidden, series, chosen) for chosen in kinds]
+    enough = [sample.n_series >= MIN_SERIES for sample in samples]
+    if not any(enough):
+        factor = _Sample.of(hidden, series, asked).excess()
+        widened = Curves.widened(n_channels, factor)
+        return Calibration(widened, widened) if factor > 1 else None
+    ahead, between = (
+        _fit_curves(sample, hidden.lead[chosen], hidden.channel[chosen], n_channels)
+        if ample
+        else Curves.widened(n_channels, sample.excess())
+        for sample, chosen, ample in zip(samples, kinds, enough, strict=True)
+    )
+    if not all(enough):
         return Calibration(ahead, between)
     # At an observation the two meet, so that a band drawn through the last one has no step there.
     common = (ahead.scores[:1] + between.scores[:1]) / 2
@@ -256,11 +253,23 @@ class _Sample:
         chosen = chosen & (weight > 0)
         return _Sample(self.score[chosen], weight[chosen], self.series[chosen])
 
+    @classmethod
+    def of(cls, hidden: HiddenScores, series: np.ndarray, chosen: np.ndarray) -> _Sample:
+        _, number = np.unique(series[chosen], return_inverse=True)
+        return cls(np.abs(hidden.score[chosen]), np.ones(len(number)), number)
+
+    @property
+    def n_series(self) -> int:
+        return len(np.unique(self.series))
+
     def excess(self) -> float:
         """How many times as far out as they should the scores of few series lie, at least 1; see `fit_calibration`."""
+        if not len(self.score):
+            return 1.0
         square = np.minimum(self.score, FARTHEST) ** 2
         of_series = np.bincount(self.series, square) / np.bincount(self.series)
-        return max(1.0, float((RIGHT_SERIES + of_series.sum()) / (RIGHT_SERIES + len(of_series))) ** 0.5)
+        found = (RIGHT_SERIES + of_series.sum()) / (RIGHT_SERIES + len(of_series))
+        return float(np.maximum(found, 1.0)) ** 0.5
 
     def curve(self, prior: np.ndarray | None = None) -> np.ndarray:
         """Q at GRID, shrunk to the prior where there is one."""

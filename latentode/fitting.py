@@ -19,12 +19,12 @@ from latentode.build import Architecture, build_model
 from latentode.calibration import Calibration
 from latentode.checkpoint import Checkpoint
 from latentode.frames import Instants, Roles, Scaling, SeriesTable, Statics
-from latentode.holdout import MIN_SELECTING
+from latentode.holdout import can_select
 from latentode.inference import encode
 from latentode.kernel_choice import choose_kernels
 from latentode.model import LatentODEModel
 from latentode.progress import FitBar
-from latentode.series import SeriesBatch, SeriesCollection
+from latentode.series import SeriesCollection
 from latentode.signal import ChannelSignal, find_signal, silent_channels
 from latentode.solve import Solver
 from latentode.solver_report import SolverReport, report_solver
@@ -76,7 +76,7 @@ class Fitted:
 
     `clock` holds no instants, only the kind of time that frames must have. `probe` holds posterior means of
     z0 of some training series, (P, L), and `span` the longest of them in model time: what the solver is
-    judged on, see `solver_report`. `calibration` adjusts the bands, None where too few series validated.
+    judged on, see `solver_report`. `calibration` adjusts the bands, None where they are left as they are.
     `statics` says how static columns become features of a series.
     `signal` says of each channel what was found in it; files of earlier versions hold none of it.
     `verdict` is what was found on the withheld data, None in files that were written before there was one.
@@ -133,7 +133,7 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
     Args:
         sizes: latent_dim, field_units, encoder_units, decoder_units, likelihood, noise_scale; None leaves the
             choice of a size to `Architecture.choose`.
-        training: fields of `TrainingOptions`; None leaves the choice to `TrainingOptions.choose`.
+        training: fields of `TrainingOptions`, as `TrainingOptions.choose` takes them.
 
     Raises:
         ValueError: where the fit to start from has other columns or other networks.
@@ -190,9 +190,11 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
         data,
         architecture.latent_dim,
         task=problem.task,
+        origin=problem.origin,
         fixed_spacing=problem.fixed_spacing,
         warm=start is not None,
-        select=start is not None or bool(held.any()) or _n_asked(validation) >= MIN_SELECTING,
+        # What was trained before is never made worse, whatever little tells.
+        select=start is not None or can_select(held, validation),
         **training,
     )
     _log.info(
@@ -225,7 +227,7 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
             progress=bar.show,
             checkpoint=problem.checkpoint,
         )
-    _log_end(history, options.max_iter)
+    _log_end(history, options)
     trained_until = time.monotonic()
     calibration, verdict = judge(
         model,
@@ -237,6 +239,7 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
         task=problem.task,
         by_rows=bool(problem.validation_fraction) and not bool(held.any()),
         calibrate=problem.calibrate,
+        selected=options.select,
         device=problem.device,
         seed=problem.seed,
         longest=problem.span,
@@ -281,28 +284,31 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
     return fitted
 
 
-def _log_end(history: list[Record], max_iter: int) -> None:
+def _log_end(history: list[Record], options: TrainingOptions) -> None:
     last = history[-1]
     if last.ended == "patience":
-        _log.info("stopped early at step %d of %d: validation no longer improved", last.iteration, max_iter)
+        _log.info(
+            "stopped early at step %d of %d: validation no longer improved", last.iteration, options.max_iter
+        )
     if last.recoveries:
         _log.warning(
             "the loss was not finite %d times; training went on from weights before", last.recoveries
         )
     scores = [record.validation for record in history if not np.isnan(record.validation)]
     _log.info(
-        "finished after %d steps in %.1f s: ELBO %.3f, best validation %s nats a value",
+        "finished after %d steps in %.1f s: ELBO %.3f, %s validation %s nats a value",
         last.iteration,
         last.seconds,
         last.elbo,
-        f"{max(scores):.3f}" if scores else "none",
+        "best" if options.select else "last",
+        f"{max(scores) if options.select else scores[-1]:.3f}" if scores else "none",
     )
 
 
 def _interrupted(last: Record, options: TrainingOptions, checkpoint: Checkpoint | None) -> str:
     message = (
         f"training was interrupted after its check at step {last.iteration} of {options.max_iter}; the model has the "
-        "best weights until then"
+        f"{'best' if options.select else 'last sound'} weights until then"
     )
     if checkpoint is not None and checkpoint.path.exists():
         message += f". The same call of fit goes on from the checkpoint {checkpoint.path}"
@@ -319,11 +325,6 @@ def _collapsed(fitted: Fitted, options: TrainingOptions) -> str | None:
     if not any(channel.signal == "found" for channel in fitted.signal):
         return None  # what `silent_channels` says of it is the reason
     return collapse(verdict.latent, options.kl_weight, residual=fitted.model.residual is not None)
-
-
-def _n_asked(validation: list[tuple[SeriesBatch, SeriesBatch]]) -> int:
-    """Values that validation asks for."""
-    return sum(int(target.mask.sum()) for _, target in validation)
 
 
 def _probe(model: LatentODEModel, data: SeriesCollection, device: str) -> Tensor:

@@ -54,4 +54,8 @@ def standing(history: Sequence[Record], options: TrainingOptions) -> str:
     # Checks count from where `train` counts them.
     first = 0 if options.warm else RESIDUAL_END * options.max_iter
     waited = sum(record.iteration > max(first, best.iteration) for record in history)
-    return f"{said}, {waited} of {options.patience} checks to an early stop" if waited else said
+    return (
+        f"{said}, {waited} of {options.patience} checks to an early stop"
+        if waited and options.select
+        else said
+    )

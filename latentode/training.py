@@ -53,7 +53,7 @@ def train(
     progress: Callable[[Record], None] | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> list[Record]:
-    """Fits the model in place and returns its history; the best weights by validation are restored.
+    """Fits the model in place and returns its history; the best weights by validation are restored, if selected.
 
     A step whose loss or gradient is not finite, or whose solve fails, goes back to the weights of the last
     check, and training goes on at half the learning rate.
@@ -64,7 +64,7 @@ def train(
 
     Args:
         validation: (context, target) pairs; the score is the mean log density of the targets' entries
-            given the contexts. Without any, the last weights stay.
+            given the contexts. Without any, or where `options.select` is False, the last weights stay.
         generator: the only source of randomness.
         progress: called at every check with the newest record, and with the last one where a run goes on.
         checkpoint: where the state is written at checks. What it has saved of a killed run is gone on from,
@@ -115,7 +115,7 @@ def train(
             if not check:
                 continue
             _record(state, options, score, error)
-            _compare(state, options, score, sound=sound, validated=selects)
+            _compare(state, options, score, sound=sound, validated=bool(validation))
             if progress is not None:
                 progress(state.history[-1])
             if checkpoint is not None and (state.ended or checkpoint.is_due):
@@ -234,12 +234,13 @@ def _compare(
     """Keeps the weights where they are sound or the best so far, and ends training where it is through."""
     if sound and (math.isfinite(score) or not validated):
         state.keep_good()
-    if score > state.best_score:
-        state.keep_best(score)
-    elif options.warm or state.iteration > RESIDUAL_END * options.max_iter:
-        state.checks_since_best += 1
-        if state.checks_since_best >= options.patience and validated:
-            state.end("patience")
+    if validated and options.select:
+        if score > state.best_score:
+            state.keep_best(score)
+        elif options.warm or state.iteration > RESIDUAL_END * options.max_iter:
+            state.checks_since_best += 1
+            if state.checks_since_best >= options.patience:
+                state.end("patience")
     if state.iteration == options.max_iter and not state.ended:
         state.end("max_iter")
 

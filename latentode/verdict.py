@@ -45,8 +45,8 @@ SOME_CONTEXTS = (1, 4, 7)
 class Verdict:
     """How good a fit is on what it withheld, and what its latent state holds.
 
-    The withheld data also chose the weights (and the residual's kernels): on new series the figures are a
-    little worse, and `LatentODE.evaluate` counts there.
+    The withheld data also chose the weights, where `selected`, and the residual's kernels: on new series the figures
+    are a little worse, and `LatentODE.evaluate` counts there.
 
     Attributes:
         n_series, n_rows, n_values: of the training data.
@@ -56,6 +56,7 @@ class Verdict:
             its own mean standard deviation, by latent dimension, over training series: (3, L).
         without_residual: RMSE of the trajectories without the residual process as a share of the model's, all
             channels in scaled units together, by task; empty where there is no such process or nothing was asked.
+        selected: whether the weights are those that validated best, see `TrainingOptions.select`.
         validation: errors beside the trivial answers; None where nothing was withheld or could be asked.
         coverage: see `count_coverage`; None likewise.
     """
@@ -70,10 +71,11 @@ class Verdict:
     validation: Evaluation | None
     coverage: Any
     without_residual: Mapping[str, float] = field(default_factory=dict)
+    selected: bool = True
 
     def pack(self, channels: Sequence[Hashable]) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """As plain data and tensors."""
-        names = ("n_series", "n_rows", "n_values", "withheld", "n_withheld", "seconds")
+        names = ("n_series", "n_rows", "n_values", "withheld", "n_withheld", "seconds", "selected")
         description: dict[str, Any] = {name: getattr(self, name) for name in names}
         description["without_residual"] = dict(self.without_residual)
         tensors = {"latent": self.latent}
@@ -121,6 +123,7 @@ def judge(
     task: str,
     by_rows: bool,
     calibrate: bool,
+    selected: bool,
     device: str,
     seed: int,
     longest: float | None = None,
@@ -132,6 +135,7 @@ def judge(
         held: series of the table that are withheld whole, (n_series,) bool.
         by_rows: rows are withheld in place of series, see `withhold_rows`.
         calibrate: False leaves the bands to the model.
+        selected: see `Verdict`.
         longest: as `split_data` takes it.
 
     Returns:
@@ -186,6 +190,7 @@ def judge(
         validation=validation,
         coverage=coverage,
         without_residual={} if model.residual is None else _without_residual(hidden, scaled, tasks),
+        selected=selected,
     )
     return calibration, verdict
 

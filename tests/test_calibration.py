@@ -1,6 +1,8 @@
 """Adjusted bands hold what they say, on series that were shown neither to the model nor to the adjustment."""
 
+import copy
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -15,6 +17,8 @@ from latentode.calibration import (
     GRID,
     RIGHT_SERIES,
     SHRINKAGE,
+    Calibration,
+    Curves,
     HiddenScores,
     elapsed,
     fit_calibration,
@@ -163,11 +167,21 @@ def test_few_series_widen_bands_by_one_factor(n_series):
     score = 2 * np.random.default_rng(7).choice([-1.0, 1.0], 400)
     found = fit_calibration(hidden(score), np.arange(400) % n_series, 2)
     factor = math.sqrt((RIGHT_SERIES + 4 * n_series) / (RIGHT_SERIES + n_series))
-    for nominal in (0.3, 1.6, 5.0):
+    assert found.factor == pytest.approx(factor)
+    for own in (0.3, 1.6, 5.0):
         for lead in (0.0, 0.1, 50.0):
-            asked = torch.full((1, 1), lead)
-            adjusted = found.adjusted(nominal, asked, torch.zeros(1, 1, dtype=torch.bool))
-            assert adjusted.flatten().tolist() == pytest.approx([factor * nominal] * 2)
+            for between in (False, True):
+                asked = torch.full((1, 1), lead)
+                adjusted = found.adjusted(own, asked, torch.full((1, 1), between))
+                assert adjusted.flatten().tolist() == pytest.approx([factor * own] * 2)
+
+
+def test_few_series_have_one_factor_ahead_and_between():
+    """Of two, bands show a step at the last observation."""
+    is_between = np.arange(400) % 2 == 0
+    found = fit_calibration(hidden(np.where(is_between, 1.0, 3.0), between=is_between), np.arange(400) % 4, 1)
+    assert found.factor == pytest.approx(math.sqrt((RIGHT_SERIES + 4 * 5) / (RIGHT_SERIES + 4)))
+    assert torch.equal(found.ahead.scores, found.between.scores)
 
 
 def test_one_strange_series_of_few_widens_bands_by_so_much_at_most():
@@ -177,13 +191,16 @@ def test_one_strange_series_of_few_widens_bands_by_so_much_at_most():
     assert factor == pytest.approx(math.sqrt((RIGHT_SERIES + 3 + FARTHEST**2) / (RIGHT_SERIES + 4)))
 
 
-def test_what_few_series_tell_of_is_widened_and_the_rest_adjusted():
+@pytest.mark.parametrize("wide", [0.4, 3.0])
+def test_what_few_series_tell_of_is_never_narrowed(wide):
     score, is_between = np.random.default_rng(7).standard_normal(400), np.arange(400) < 100
     series = np.where(is_between, np.arange(400) % 5, np.arange(400))
-    found = fit_calibration(hidden(np.where(is_between, 0.5, 3) * score, between=is_between), series, 1)
-    far = torch.full((1, 1), 9.0)
-    assert found.adjusted(1.5, far, far.bool()).item() == pytest.approx(1.5)
-    assert found.adjusted(1.5, far, ~far.bool()).item() > 3
+    found = fit_calibration(hidden(np.where(is_between, 0.5, wide) * score, between=is_between), series, 1)
+    assert found.factor is None
+    for lead in (0.0, 0.1, 0.5, 9.0):
+        far = torch.full((1, 1), lead)
+        assert found.adjusted(1.5, far, far >= 0).item() == pytest.approx(1.5)
+        assert found.adjusted(1.5, far, far < 0).item() == pytest.approx(1.5 * wide, rel=0.2)
 
 
 def test_bands_have_no_step_at_the_last_observation():
@@ -332,13 +349,22 @@ def test_a_saved_model_draws_the_same_bands(observed, calibrated, tmp_path):
     pd.testing.assert_frame_equal(loaded.predict(observed, **asked), calibrated.predict(observed, **asked))
 
 
-def test_a_small_frame_keeps_or_widens_its_bands_and_so_does_its_file(fitted, tmp_path):
-    fitted.save(tmp_path / "m")
-    found, loaded = fitted.fitted_.calibration, LatentODE.load(tmp_path / "m").fitted_.calibration
-    assert (found is None) == (loaded is None)
-    if found is not None:
-        assert bool((found.ahead.scores >= torch.from_numpy(GRID) - 1e-12).all())
-        assert torch.equal(found.ahead.scores, loaded.ahead.scores)
+def test_bands_that_few_series_widened_are_read_back(fitted, frame, tmp_path):
+    model = copy.copy(fitted)
+    widened = Curves.widened(3, 1.7)
+    model.fitted_ = replace(fitted.fitted_, calibration=Calibration(widened, widened))
+    model.save(tmp_path / "m")
+    loaded = LatentODE.load(tmp_path / "m")
+    assert loaded.fitted_.calibration.factor == pytest.approx(1.7)
+    pd.testing.assert_frame_equal(loaded.predict(frame, level=90), model.predict(frame, level=90))
+
+
+def test_rows_withheld_of_few_series_widen_bands_that_miss_them():
+    """A model of one step knows nothing, and of nothing withheld nothing is learned."""
+    few, _ = make_oscillator(n_series=5, noise=0.01, seed=0)
+    settings = {"id_col": "series", "time_col": "time", "residual": None, "max_iter": 1, "random_state": 0}
+    assert LatentODE(**settings).fit(few).fitted_.calibration.factor > 1.2
+    assert LatentODE(**settings, validation_fraction=0.0).fit(few).fitted_.calibration is None
 
 
 def test_calibrate_is_yes_or_no(observed):

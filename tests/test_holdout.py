@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from latentode.holdout import withhold_rows, withhold_series
+from latentode.holdout import MIN_SELECTING, can_select, withhold_rows, withhold_series
 from tests.test_inference import long_collection
 
 
@@ -26,3 +26,15 @@ def test_one_row_in_seven_is_withheld_where_series_are_few(task):
         assert held[66:76].all()
     if task == "interpolate":
         assert not held[75]
+
+
+@pytest.mark.parametrize(
+    ("n_asked", "expected"), [(0, False), (MIN_SELECTING - 1, False), (MIN_SELECTING, True)]
+)
+def test_few_withheld_rows_select_nothing_and_one_withheld_series_does(n_asked, expected):
+    batch = long_collection([120]).batch(torch.tensor([0]))
+    asked = batch.restrict(torch.arange(120).unsqueeze(0) < n_asked)
+    none, one = torch.tensor([False, False]), torch.tensor([False, True])
+    assert can_select(none, [(batch, asked)]) is expected
+    assert can_select(one, [(batch, asked)])
+    assert not can_select(none, [])

@@ -49,13 +49,16 @@ def test_kernels_that_were_given_are_not_said_to_be_chosen(caplog):
 
 def test_an_early_stop_and_recoveries_are_told(caplog):
     with caplog.at_level(logging.INFO, logger="latentode"):
-        _log_end([record(5, validation=-0.5), record(7, recoveries=2, ended="patience")], 10)
-        _log_end([record(10, validation=float("nan"))], 10)
+        _log_end(
+            [record(5, validation=-0.5), record(7, recoveries=2, ended="patience")],
+            replace(OPTIONS, max_iter=10),
+        )
+        _log_end([record(10, validation=float("nan"))], replace(OPTIONS, select=False))
     assert "stopped early at step 7 of 10" in caplog.messages[0]
     assert caplog.records[1].levelno == logging.WARNING
     assert "not finite 2 times" in caplog.messages[1]
     assert "best validation -0.500 nats" in caplog.messages[2]
-    assert "best validation none" in caplog.messages[3]
+    assert "last validation none" in caplog.messages[3]
 
 
 @pytest.mark.parametrize(("verbose", "shown"), [(0, False), (1, True)])
@@ -85,6 +88,12 @@ OPTIONS = TrainingOptions(max_iter=100, patience=10)
 def test_the_bar_says_how_near_an_early_stop_is(validations, said):
     history = [record(10 * (number + 1), validation=value) for number, value in enumerate(validations)]
     assert standing(history, OPTIONS).endswith(said)
+
+
+def test_the_bar_promises_no_early_stop_where_weights_are_not_selected():
+    history = [record(10 * (number + 1), validation=-number) for number in range(9)]
+    assert "early stop" in standing(history, OPTIONS)
+    assert standing(history, replace(OPTIONS, select=False)).endswith("(best 0.000 at 10)")
 
 
 def test_the_bar_counts_as_training_does(monkeypatch):

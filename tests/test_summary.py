@@ -11,7 +11,7 @@ from torch.distributions import Normal, kl_divergence
 
 from latentode import LatentODE, fitting
 from latentode.baselines import Contexts, last_value
-from latentode.calibration import HiddenScores, fit_calibration
+from latentode.calibration import Calibration, Curves, HiddenScores, fit_calibration
 from latentode.datasets import make_oscillator
 from latentode.evaluation import count_coverage
 from latentode.holdout import withhold_rows, withhold_series
@@ -109,7 +109,14 @@ def test_a_model_that_wins_nothing_is_told_outright():
 def test_withheld_data_are_said_to_have_chosen_the_weights(swings):
     few = swings[swings["series"] < 4]
     by_rows = LatentODE("series", "time", **SMALL).fit(few).summary()
-    assert "rows of these series, which chose the weights too" in by_rows.facts["withheld"]
+    assert by_rows.facts["withheld"].endswith("rows of these series: new series will do worse")
+    assert by_rows.facts["best"].startswith("the last weights, for too little validation: ")
+    longer, _ = make_oscillator(n_series=2, n_observed=400, seed=1)
+    by_many = LatentODE("series", "time", **SMALL).fit(longer).summary()
+    assert by_many.facts["withheld"].endswith(
+        "rows of these series, which chose the weights too: new series will do worse"
+    )
+    assert by_many.facts["best"].startswith("step ")
     by_series = LatentODE("series", "time", **SMALL).fit(swings).summary()
     assert by_series.facts["withheld"].startswith("9 series. They chose the weights too")
     assert by_series.facts["fitted to"].startswith("51 series of")
@@ -294,17 +301,32 @@ def test_bands_that_are_not_adjusted_are_remarked_on(fitted_to_swings):
     one, ahead, number = np.ones(1), np.zeros(1, dtype=bool), np.zeros(1, dtype=np.int64)
     far_out = HiddenScores(3 * one, one, ahead, number, number, one, one, number)
     widened = fit_calibration(far_out, number, 2)
+    takes = "to adjust them by lead time and channel takes 20 withheld series"
     for calibration, told in [
-        (None, "not adjusted: that takes 20 withheld series, and 9 were"),
         (
-            widened,
-            "and 9 were. They are widened as the withheld values asked for, 1.9 times ahead and 1 times between",
+            None,
+            f"bands are what the model believes: {takes}, and the 9 there were did not find them too narrow",
         ),
+        (widened, f"bands are widened 1.9 times, as the 9 there were asked for: {takes}"),
     ]:
         adjusted = replace(fitted, calibration=calibration)
-        assert sum(told in remark for remark in summarize(adjusted, parameters).remarks) == 1
+        assert summarize(adjusted, parameters).remarks.count(told) == 1
         unasked = summarize(adjusted, parameters | {"calibrate": False}).remarks
-        assert not any("not adjusted" in remark for remark in unasked)
+        assert not any("to adjust them" in remark for remark in unasked)
+    by_rows = replace(fitted, verdict=replace(fitted.verdict, withheld="rows"), calibration=widened)
+    assert "as the rows withheld of few series asked for" in str(summarize(by_rows, parameters))
+
+
+def test_bands_that_few_series_widened_are_judged_as_they_were_before(fitted_to_swings):
+    fitted, parameters = fitted_to_swings.fitted_, fitted_to_swings.fit_parameters_
+    coverage = fitted.verdict.coverage.assign(**{"own-90": 0.6, "adjusted-90": np.nan, "n_values": 500})
+    narrow = replace(
+        fitted,
+        verdict=replace(fitted.verdict, coverage=coverage),
+        calibration=Calibration(Curves.widened(2, 1.5), Curves.widened(2, 1.5)),
+    )
+    told = "90 % bands hold 60 % of the withheld values before they were widened, too narrow"
+    assert sum(told in remark for remark in summarize(narrow, parameters).remarks) == len(coverage)
 
 
 def test_a_residual_process_in_the_way_is_remarked_on(fitted_to_swings):

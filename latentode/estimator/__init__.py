@@ -89,13 +89,14 @@ class LatentODE(_Fitting, _Solving, _Asking, _Latents, _Scoring, _Files, BaseEst
             series have fewer than 60 values on average, else 0.
         validation_fraction: share of the series withheld to choose the best weights by; with fewer than
             ten series rows are withheld instead, and if these hold fewer than a hundred values the last weights
-            are kept. 0 withholds nothing.
+            are kept, of a warm start excepted. 0 withholds nothing.
         patience: validation checks (forty in max_iter) without improvement before training stops; counted
             from where the residual process has taken over, at 60 % of max_iter.
         n_samples: samples of z0 behind predictions and bands.
         calibrate: adjusts the bands so that they hold what they say on the series withheld for validation, by
-            channel and by time since the nearest observation. Of fewer than twenty such series they are widened
-            by one factor, if they seem too narrow. Means, medians, samples and scores stay the model's own.
+            channel and by time since the nearest observation. By fewer than twenty series, or by withheld rows,
+            they are widened by one factor, if they seem too narrow. Means, medians, samples and scores stay the
+            model's own.
         dtype: "float32" or "float64".
         device: where torch computes, e.g. "cpu" or "cuda".
         random_state: an int makes a fit repeat bit for bit on one machine; None draws a new seed for

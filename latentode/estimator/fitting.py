@@ -40,8 +40,9 @@ class _Fitting(BaseEstimator):
     def fit(self, X: Any, y: Any = None) -> Self:  # noqa: ARG002 - y is scikit-learn's convention
         """Fits the model to a frame of series; a failed fit leaves an earlier one as it was.
 
-        Ctrl-C ends training early: the best weights so far are kept, a warning says so, and the model can be
-        used. Before the first check of the validation score, and struck again, it interrupts as ever.
+        Ctrl-C ends training early: the best weights so far are kept (the last ones where validation is too little
+        to choose by), a warning says so, and the model can be used. Before the first check of the validation
+        score, and struck again, it interrupts as ever.
 
         Raises:
             ValueError, TypeError: for parameters, a frame or a checkpoint that can't be used, before any training.
@@ -210,15 +211,12 @@ class _Fitting(BaseEstimator):
         return "last" if self.task == "extrapolate" else "first"
 
     def _continuity_weight(self) -> float | None:
-        """None leaves it to the data."""
         if self.continuity_weight and self._origin() == "last":
             raise ValueError(
                 "continuity_weight is for origin='first': a z0 at the last observation has no later start to be "
                 "continuous with; leave it None"
             )
-        if self.continuity_weight is not None:
-            return self.continuity_weight
-        return None if self._origin() == "first" and self.task != "interpolate" else 0.0
+        return self.continuity_weight
 
 
 def _check_observed(table: SeriesTable) -> None:

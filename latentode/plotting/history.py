@@ -19,7 +19,8 @@ _LABEL_WIDTH = 0.12
 def plot_history(model: Any, *, solver: bool = False, steps: bool = False, ax: Any = None) -> np.ndarray:
     """Draws the training curves of `model.history_`: likelihood, ELBO and validation score, and the KL term.
 
-    The ring marks the best validation score, whose weights the model has kept. Where the first checks
+    The ring marks the best validation score, whose weights the model has kept (but where too few rows validate to
+    choose by: then it has kept the last). Where the first checks
     are far worse than all others, the lower limit leaves them out.
 
     Args:

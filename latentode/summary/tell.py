@@ -93,7 +93,9 @@ def _data(fitted: Fitted) -> dict[str, str]:
     series = "1 series" if verdict.n_series == 1 else f"{verdict.n_series} series"
     withheld = {
         "series": f"{verdict.n_withheld} series. They chose the weights too: new series will do a little worse",
-        "rows": f"{verdict.n_withheld} rows of these series, which chose the weights too: new series will do worse",
+        "rows": f"{verdict.n_withheld} rows of these series"
+        + (", which chose the weights too" if verdict.selected else "")
+        + ": new series will do worse",
         "nothing": "nothing; how good the model is was not looked at",
     }
     return {
@@ -120,6 +122,10 @@ def _best(fitted: Fitted) -> str:
     checks = [record for record in fitted.history if not np.isnan(record.validation)]
     if not checks:
         return "the last weights, for want of validation"
+    if fitted.verdict is not None and not fitted.verdict.selected:
+        return (
+            f"the last weights, for too little validation: {checks[-1].validation:.3f} nats a withheld value"
+        )
     best = max(checks, key=lambda record: record.validation)
     return f"step {best.iteration}: {best.validation:.3f} nats a withheld value, in scaled units"
 
@@ -186,27 +192,30 @@ def _of_calibration(fitted: Fitted, parameters: Mapping[str, Any]) -> list[str]:
     verdict = fitted.verdict
     if verdict is None or not parameters["calibrate"]:
         return []
-    n_withheld = verdict.n_withheld if verdict.withheld == "series" else 0
-    few = f"that takes {MIN_SERIES} withheld series, and {n_withheld or 'none'} {'was' if n_withheld < 2 else 'were'}"
+    n = verdict.n_withheld
+    told = {
+        "series": f"the {n} there were" if n > 1 else "the one there was",
+        "rows": "the rows withheld of few series",
+        "nothing": "",
+    }[verdict.withheld]
+    needed = f"to adjust them by lead time and channel takes {MIN_SERIES} withheld series"
     if fitted.calibration is None:
-        return [f"bands are what the model believes and not adjusted: {few}"]
-    if n_withheld >= MIN_SERIES:
+        found = f"{told} did not find them too narrow" if told else "nothing was withheld"
+        return [f"bands are what the model believes: {needed}, and {found}"]
+    if fitted.calibration.factor is None:
         return []
-    ahead, between = fitted.calibration.factors
-    return [
-        f"bands are not adjusted by lead time and channel: {few}. They are widened as the withheld values asked for, "
-        f"{ahead:.2g} times ahead and {between:.2g} times between observations"
-    ]
+    return [f"bands are widened {fitted.calibration.factor:.2g} times, as {told} asked for: {needed}"]
 
 
 def _of_bands(coverage: pd.DataFrame | None, *, calibrated: bool) -> list[str]:
     if coverage is None:
         return []
-    kind = "adjusted-90" if calibrated else "own-90"
+    kind = "adjusted-90" if calibrated and bool(coverage["adjusted-90"].notna().any()) else "own-90"
+    before = " before they were widened" if calibrated and kind == "own-90" else ""
     told = coverage[coverage["n_values"] >= ENOUGH_VALUES]
     return [
-        f"{row['channel']}, to {row['task']}: 90 % bands hold {100 * row[kind]:.0f} % of the withheld values, too "
-        f"{'narrow' if row[kind] < 0.9 else 'wide'}"
+        f"{row['channel']}, to {row['task']}: 90 % bands hold {100 * row[kind]:.0f} % of the withheld values{before}, "
+        f"too {'narrow' if row[kind] < 0.9 else 'wide'}"
         for _, row in told.iterrows()
         if abs(row[kind] - 0.9) > MISS
     ]
