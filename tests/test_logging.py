@@ -23,9 +23,8 @@ def record(iteration, recoveries=0, validation=-1.0, ended=""):
 
 def test_a_fit_is_silent_by_default(capfd):
     quick(residual=None).fit(make_frame())
-    _log_end(
-        [record(10, recoveries=2)], replace(OPTIONS, max_iter=10)
-    )  # a warning too: no handler of last resort prints it
+    # A warning too: no handler of last resort prints it.
+    _log_end([record(10, recoveries=2)], OPTIONS)
     captured = capfd.readouterr()
     assert (captured.out, captured.err) == ("", "")
 
