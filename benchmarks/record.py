@@ -10,6 +10,7 @@ import argparse
 import hashlib
 import json
 import platform
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -80,7 +81,7 @@ class Record:
         self.runs.append({**run, "source": self.source})
         self.runs.sort(key=lambda one: [one[name] for name in self.keys])
         content = {
-            "command": f"python -m {_module()} " + " ".join(sys.argv[1:]),
+            "command": shlex.join(["python", "-m", _module(), *sys.argv[1:]]),
             "about": self.about,
             "versions": {
                 "latentode": latentode.__version__,
