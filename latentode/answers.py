@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from latentode import inference
+from latentode._warnings import warn_user
 from latentode.cuts import fold_contexts
 from latentode.fitting import Fitted
 from latentode.frames import Instants, Questions, SeriesTable
@@ -19,6 +20,9 @@ from latentode.series import SeriesBatch, SeriesCollection
 from latentode.spans import MAX_ROWS
 
 __all__ = ["Answers"]
+
+# Times that lie this many lengths of the longest training series away from a series' rows get a warning.
+FAR = 2.0
 
 
 @dataclass(frozen=True)
@@ -46,11 +50,34 @@ class Answers:
         values[rows] = np.where(self._usual(table).mask.numpy()[merged], values[rows], np.nan)
         return replace(table, values=values)
 
-    def _queries(self, table: SeriesTable, questions: Questions) -> tuple[np.ndarray, Queries]:
-        """The order that puts the questions series by series, and their times in it."""
+    def _asked(
+        self, table: SeriesTable, questions: Questions
+    ) -> tuple[SeriesCollection, np.ndarray, Queries]:
+        """What is read, the order that puts the questions series by series, and their times in it."""
+        collection = self._collection(table)
         order, times, starts = questions.by_series(table, self.fitted.scaling)
+        self._warn_of_far(table, collection, times, starts)
         wanted = None if questions.wanted is None else torch.from_numpy(questions.wanted[order])
-        return order, Queries(times, starts, wanted)
+        return collection, order, Queries(times, starts, wanted)
+
+    def _warn_of_far(
+        self, table: SeriesTable, collection: SeriesCollection, times: Tensor, starts: Tensor
+    ) -> None:
+        """Of times (Q,) that are farther from a series than anything the model was shown."""
+        asked = torch.nonzero((collection.lengths > 0) & (starts.diff() > 0)).flatten()
+        rows = collection.times
+        before = rows[collection.starts[asked]] - times[starts[asked]]
+        after = times[starts[asked + 1] - 1] - rows[collection.starts[asked + 1] - 1]
+        away = torch.maximum(before, after) / max(1.0, self.fitted.span)
+        far = asked[away > FAR]
+        if len(far):
+            name = table.ids[int(far[0])]
+            name = name.item() if isinstance(name, np.generic) else name
+            warn_user(
+                f"times are asked that lie up to {float(away.max()):.3g} lengths of the longest training series away "
+                f"from a series' own rows ({len(far)} of {len(asked)} series, the first is {name!r}): the model has "
+                "seen nothing like it, and what it answers there is not to be relied on"
+            )
 
     def predict(
         self,
@@ -67,11 +94,11 @@ class Answers:
         Args:
             parts: adds the trajectory's and the residual's part of each mean, in the data's units.
         """
-        order, queries = self._queries(table, questions)
+        collection, order, queries = self._asked(table, questions)
         quantiles = [q for level in levels for q in (0.5 - level / 200, 0.5 + level / 200)]
         mean, residual, bounds = inference.predict(
             self.fitted.model,
-            self._collection(table),
+            collection,
             queries,
             n_samples=n_samples,
             quantiles=[0.5, *quantiles] if point == "median" else quantiles,
@@ -105,10 +132,10 @@ class Answers:
         Shapes:
             -> number of the question (S Q,), of the sample (S Q,), values (S Q, D).
         """
-        order, queries = self._queries(table, questions)
+        collection, order, queries = self._asked(table, questions)
         drawn = inference.sample(
             self.fitted.model,
-            self._collection(table),
+            collection,
             queries,
             [repr(name) for name in table.ids.tolist()],
             n_samples=n_samples,
@@ -149,10 +176,8 @@ class Answers:
 
     def latent(self, table: SeriesTable, questions: Questions) -> np.ndarray:
         """z(t) from the mean of z0, in the order of the questions: (Q, L)."""
-        order, queries = self._queries(table, questions)
-        path = inference.latent(
-            self.fitted.model, self._collection(table), queries, self.device, reach=self.fitted.reach
-        )
+        collection, order, queries = self._asked(table, questions)
+        path = inference.latent(self.fitted.model, collection, queries, self.device, reach=self.fitted.reach)
         return path.double().numpy()[np.argsort(order)]
 
     def velocity(self, states: np.ndarray) -> np.ndarray:

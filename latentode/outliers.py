@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import warnings
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
 
@@ -11,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from latentode._warnings import warn_user
 from latentode.series import SeriesCollection
 
 __all__ = ["LARGEST_TARGET", "left_out", "not_read"]
@@ -35,7 +34,7 @@ def left_out(
     far = scaled.mask & (scaled.values.abs() > LARGEST_TARGET)
     if not bool(far.any()):
         return scaled
-    _warn(
+    warn_user(
         f"values more than {LARGEST_TARGET:.0f} spreads from the middle of their column are left out of the fit: "
         f"{_listed(far, series, columns, ids)}. Look for wrong units and faulty readings there"
     )
@@ -54,7 +53,7 @@ def not_read(
         return scaled
     far &= ~_moved(scaled, far)
     if bool(far.any()):
-        _warn(
+        warn_user(
             f"values more than {LARGEST_TARGET:.0f} spreads from the middle of what the model was fitted to are not "
             f"read: {_listed(far, scaled.series_of_rows, columns, ids)}. Look for wrong units and faulty readings there"
         )
@@ -88,11 +87,3 @@ def _listed(far: Tensor, series: Tensor, columns: Sequence[Hashable], ids: Seque
         where = f"series {first!r}" + (f" and {len(whose) - 1} more" if len(whose) > 1 else "")
         told.append(f"{len(rows)} of column {name!r}" + (f" ({where})" if len(ids) > 1 else ""))
     return ", ".join(told)
-
-
-def _warn(message: str) -> None:
-    """Points at the first line that is not the package's own, however many of its functions lie between."""
-    frame, level = sys._getframe(), 1
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(f"{__package__}."):
-        frame, level = frame.f_back, level + 1
-    warnings.warn(message, stacklevel=level)

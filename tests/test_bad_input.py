@@ -434,6 +434,7 @@ CATALOGUE = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:times are asked that lie up to")
 @pytest.mark.parametrize("name", CATALOGUE)
 def test_bad_input_is_named_before_any_training(name, fitted, monkeypatch):
     monkeypatch.setattr(fitting, "train", lambda *_, **__: pytest.fail("training has begun"))
@@ -464,6 +465,7 @@ def test_columns_that_are_called_as_parts_are_named():
         model.predict(clashing, parts=True)
 
 
+@pytest.mark.filterwarnings("ignore:times are asked that lie up to")
 def test_local_times_that_a_zone_had_twice_or_never_are_named():
     local = pd.Timestamp("2024-03-30", tz="Europe/Berlin") + pd.to_timedelta(FRAME.hours, "h")
     model = LatentODE("patient", "hours", max_iter=1, residual="ou", random_state=0).fit(changed(hours=local))

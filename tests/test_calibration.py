@@ -313,6 +313,7 @@ def calibrated(observed):
     ).fit(observed)
 
 
+@pytest.mark.filterwarnings("ignore:times are asked that lie up to")
 def test_bands_are_adjusted_and_nothing_else_is(observed, calibrated):
     plain = LatentODE(**calibrated.get_params() | {"calibrate": False}).fit(observed)
     assert calibrated.fitted_.calibration is not None
@@ -331,6 +332,7 @@ def test_bands_are_adjusted_and_nothing_else_is(observed, calibrated):
             assert (ours[f"{name}-hi-{inner}"] <= ours[f"{name}-hi-{outer}"]).all()
 
 
+@pytest.mark.filterwarnings("ignore:times are asked that lie up to")
 def test_a_band_is_that_of_its_own_series_alone(observed, calibrated):
     alone = observed[observed.series == observed.series.iloc[0]]
     asked = {"times": [0.1, 3.3, 30.0], "level": 90}
@@ -338,6 +340,7 @@ def test_a_band_is_that_of_its_own_series_alone(observed, calibrated):
     pd.testing.assert_frame_equal(calibrated.predict(alone, **asked), together, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.filterwarnings("ignore:times are asked that lie up to")
 def test_a_saved_model_draws_the_same_bands(observed, calibrated, tmp_path):
     calibrated.save(tmp_path / "m")
     loaded = LatentODE.load(tmp_path / "m")

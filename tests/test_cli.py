@@ -114,6 +114,7 @@ def test_a_table_comes_from_standard_input(model_file, labs, monkeypatch, capsys
     assert capsys.readouterr().out.startswith("patient,hours,hr,temp,flat\n")
 
 
+@pytest.mark.filterwarnings("ignore:times are asked that lie up to")
 def test_datetimes_zones_and_ids_with_zeros_survive(tmp_path, capsys):
     frame = make_frame()
     frame["patient"] = "00" + frame["patient"].str[1:]

@@ -100,6 +100,7 @@ def test_row_order_does_not_matter(fitted, frame):
     close(fitted.predict(shuffled).loc[frame.index], fitted.predict(frame))
 
 
+@pytest.mark.filterwarnings("ignore:times are asked that lie up to")
 def test_companions_do_not_matter(fitted, frame):
     alone = frame[frame.patient == "p0"]
     close(fitted.predict(alone, level=90), fitted.predict(frame, level=90).loc[alone.index])
@@ -107,6 +108,7 @@ def test_companions_do_not_matter(fitted, frame):
     close(fitted.sample(alone, [2.0, 30.0], n_samples=4), together.reset_index(drop=True))
 
 
+@pytest.mark.filterwarnings("ignore:times are asked that lie up to")
 def test_far_queries_of_a_companion_do_not_matter(fitted, frame):
     asked = pd.DataFrame({"patient": ["p0", "p0", "p1"], "hours": [5.0, 12.0, 900.0]})
     one = fitted.predict(frame, times=asked.iloc[:2])
@@ -114,6 +116,7 @@ def test_far_queries_of_a_companion_do_not_matter(fitted, frame):
     close(one, other)
 
 
+@pytest.mark.filterwarnings("ignore:times are asked that lie up to")
 def test_queries_do_not_change_the_answer(fitted, frame):
     alone = frame[frame.patient == "p0"]
     query = pd.DataFrame({"patient": "p0", "hours": np.linspace(-3, 30, 50)})
@@ -183,10 +186,25 @@ def test_forecasts_lie_beyond_the_last_observation(fitted, frame):
         np.testing.assert_allclose(hours, last[patient] + np.array([2.0, 4.0, 6.0]))
 
 
+@pytest.mark.filterwarnings("ignore:times are asked that lie up to")
 def test_far_and_early_times_are_finite(fitted, frame):
     span = 10.0
     found = fitted.predict(frame, times=[-100 * span, -1.0, 0.0, 100 * span], level=90)
     assert np.isfinite(found.drop(columns="patient").to_numpy()).all()
+
+
+@pytest.mark.parametrize("ask", ["predict", "sample", "latent"])
+def test_far_times_are_warned_of_and_near_ones_are_not(fitted, frame, ask):
+    longest = float(frame.groupby("patient")["hours"].agg(np.ptp).max())
+    some = frame[frame["patient"].isin(["p0", "p3"])]
+    ends = some.groupby("patient")["hours"].max()
+    near = pd.DataFrame({"patient": ends.index, "hours": ends + 1.9 * longest})
+    getattr(fitted, ask)(some, near)
+    far = near.assign(hours=near["hours"] + [0.0, 10 * longest])
+    told = r"up to 11\.9 lengths of the longest training series away .* \(1 of 2 series, the first is 'p3'\)"
+    with pytest.warns(UserWarning, match=told) as caught:
+        getattr(fitted, ask)(some, far)
+    assert caught[0].filename == __file__
 
 
 def test_one_row_series_and_unobserved_series_are_answered(fitted):

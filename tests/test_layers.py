@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parents[1] / "latentode"
 
 # Lower layers first. A module may import from its own layer's other modules and from those before it.
 LAYERS = [
-    {"_version", "_checks", "archive", "printing"},
+    {"_version", "_checks", "_warnings", "archive", "printing"},
     {
         "series",
         "nn",

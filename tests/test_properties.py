@@ -345,6 +345,7 @@ SLOW_TIMES = 20
 N_FRAMES = SLOW_TIMES * sum(n_examples for _, n_examples in PROPERTIES.values())
 
 
+@pytest.mark.filterwarnings("ignore:times are asked that lie up to")
 @pytest.mark.parametrize("name", PROPERTIES)
 def test_property(name):
     check, n_examples = PROPERTIES[name]
@@ -352,6 +353,7 @@ def test_property(name):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:times are asked that lie up to")
 @pytest.mark.parametrize("name", PROPERTIES)
 def test_property_of_a_thousand_frames(name):
     check, n_examples = PROPERTIES[name]

@@ -93,6 +93,7 @@ def error(answers, truth):
     return np.sqrt(np.mean((answers["x"].to_numpy() - truth["x"].to_numpy()) ** 2))
 
 
+@pytest.mark.filterwarnings("ignore:times are asked that lie up to")
 def test_rows_and_companions_change_no_answer(model):
     frame = described()
     whole = model.predict(frame)
