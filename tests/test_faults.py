@@ -172,6 +172,7 @@ def test_an_adaptive_solve_that_always_gives_up_stops_training():
 # ---------------------------------------------------------------- through the estimator
 
 
+@pytest.mark.filterwarnings("ignore:times are asked that lie up to")
 def test_forecasts_stay_finite_a_hundred_spans_ahead(fitted, frame):
     span = frame.groupby("patient").hours.agg(np.ptp).max()
     ahead = fitted.forecast(frame, 100 * span, steps=40, level=90)

@@ -25,6 +25,7 @@ def path(fitted, tmp_path):
     return tmp_path / "m.latentode"
 
 
+@pytest.mark.filterwarnings("ignore:times are asked that lie up to")
 def test_a_loaded_model_predicts_the_same_bits(fitted, frame, path):
     loaded = LatentODE.load(path)
     pd.testing.assert_frame_equal(loaded.predict(frame, level=90), fitted.predict(frame, level=90))
