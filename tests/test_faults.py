@@ -181,6 +181,7 @@ def test_forecasts_stay_finite_a_hundred_spans_ahead(fitted, frame):
         assert np.isfinite(answer.select_dtypes("number").to_numpy()).all()
 
 
+@pytest.mark.filterwarnings("ignore:times are asked that lie up to")
 @pytest.mark.slow
 def test_a_long_fit_stays_finite_a_hundred_spans_ahead():
     observed, _ = make_oscillator(n_series=40, seed=0)
