@@ -73,10 +73,13 @@ class Answers:
         if len(far):
             name = table.ids[int(far[0])]
             name = name.item() if isinstance(name, np.generic) else name
+            whose = (
+                f" ({len(far)} of {len(asked)} series, the first is {name!r})" if len(table.ids) > 1 else ""
+            )
             warn_user(
                 f"times are asked that lie up to {float(away.max()):.3g} lengths of the longest training series away "
-                f"from a series' own rows ({len(far)} of {len(asked)} series, the first is {name!r}): the model has "
-                "seen nothing like it, and what it answers there is not to be relied on"
+                f"from a series' own rows{whose}: the model has seen nothing like it, and what it answers there is not "
+                "to be relied on"
             )
 
     def predict(
