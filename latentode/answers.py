@@ -79,7 +79,7 @@ class Answers:
             warn_user(
                 f"times are asked that lie up to {float(away.max()):.3g} lengths of the longest training series away "
                 f"from a series' own rows{whose}: the model has seen nothing like it, and what it answers there is not "
-                "to be relied on"
+                "to be relied on. Ask nearer times, or fit longer series"
             )
 
     def predict(
