@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from latentode.continuity import restart_density
+from latentode.expectation_propagation import foretold
 from latentode.expectation_propagation import log_likelihood as residual_log_likelihood
 from latentode.likelihoods import Likelihood
 from latentode.model import LatentODEModel
@@ -27,7 +28,8 @@ class Bound:
     """The two parts of the bound, a number for each series: log_likelihood (B,), kl (B,).
 
     `objective` (B,) is what training maximises in place of the log likelihood; at residual_share 1 and
-    context_weight 1 it is the log likelihood itself. `restart` (B,) is `restart_density`, None unless asked for.
+    context_weight 1, and not pointwise, it is the log likelihood itself. `restart` (B,) is `restart_density`, None
+    unless asked for.
     """
 
     log_likelihood: Tensor
@@ -50,6 +52,7 @@ def elbo(
     generator: torch.Generator | None = None,
     residual_share: float = 1.0,
     context_weight: float = 1.0,
+    pointwise: bool = False,
     restarts: bool = False,
 ) -> Bound:
     r"""ELBO = E_q(z0 | context)[ log p(target | z0) ] - KL(q(z0 | context) || N(0, I)).
@@ -71,11 +74,16 @@ def elbo(
 
     which at w = 0 is the log density of the hidden entries given the visible ones and z0. A model that
     is asked for forecasts only then spends its trajectory on what comes, not on what was.
-    Both change the `objective` only; `log_likelihood` is the bound's own whatever they are.
+
+    `pointwise` lets the trajectory learn from values beyond the context one by one, sum log p(x_n | context, z0), in
+    place of their joint density. In that each is foretold from those just before it, which no forecast knows: a
+    trajectory that learns from it is good for one step ahead, and leaves the rest to the residual process.
+
+    All three change the `objective` only; `log_likelihood` is the bound's own whatever they are.
 
     Args:
         context, target: on the same clock; the target usually holds the context's entries too. With
-            context_weight < 1 the context must have the target's rows (`SeriesBatch.restrict`).
+            context_weight < 1, or pointwise, the context must have the target's rows (`SeriesBatch.restrict`).
         restarts: finds `restart` too, at the price of reading the target once more.
 
     Shapes:
@@ -97,17 +105,32 @@ def elbo(
     mean, offset = model.likelihood.decode(states)
     residuals = (target.values - mean) * target.seen
     hidden = 1 - context_weight
-    if hidden and context.mask.shape != target.mask.shape:
+    if (hidden or pointwise) and context.mask.shape != target.mask.shape:
         raise ValueError(
-            "context_weight < 1 needs a context on the target's rows; make it with target.restrict(keep)"
+            "context_weight < 1 and pointwise=True need a context on the target's rows; make it with "
+            "target.restrict(keep)"
         )
     passed_on = residuals
     if model.residual is not None and residual_share < 1:
         passed_on = residual_share * residuals + (1 - residual_share) * residuals.detach()
         if offset is not None:
             offset = residual_share * offset + (1 - residual_share) * offset.detach()
-    log_likelihood = _log_likelihood(model, target, passed_on, target.mask, offset)
+    pointwise = pointwise and model.residual is not None and residual_share > 0
+    joint = residuals.detach() if pointwise else passed_on
+    log_likelihood = _log_likelihood(model, target, joint, target.mask, offset)
     objective = log_likelihood
+    if pointwise:
+        assert model.residual is not None
+        one_by_one = foretold(
+            model.likelihood,
+            model.residual,
+            target.times,
+            passed_on,
+            target.mask,
+            _up_to_context(context, target),
+            offset,
+        )
+        objective = one_by_one + log_likelihood - log_likelihood.detach()
     if hidden:
         seen = passed_on * context.seen
         objective = objective - hidden * _log_likelihood(model, target, seen, context.mask, offset)
@@ -118,6 +141,12 @@ def elbo(
     kl = 0.5 * (posterior.mean.square() + variance - 1 - variance.log()).sum(-1)
     restart = restart_density(model, states, target, generator) if restarts else None
     return Bound(log_likelihood.mean(0), kl, objective.mean(0), restart)
+
+
+def _up_to_context(context: SeriesBatch, target: SeriesBatch) -> Tensor:
+    """Entries of the target up to the context's last row: (B, N, D)."""
+    follows = context.observed_rows.flip(1).cumsum(1).flip(1) > 0
+    return target.mask & follows.unsqueeze(-1)
 
 
 def _log_likelihood(

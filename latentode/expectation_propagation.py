@@ -32,7 +32,7 @@ from latentode.likelihoods import Likelihood
 from latentode.noise import Nodes
 from latentode.residual import GaussMarkov
 
-__all__ = ["Sites", "find_sites", "log_likelihood"]
+__all__ = ["Sites", "find_sites", "foretold", "log_likelihood"]
 
 # Rounds over all sites at once, in training and in an answer: two leave 1e-2 nats a value at most, ten nothing.
 TRAINING_STEPS, ANSWER_STEPS = 2, 10
@@ -75,9 +75,9 @@ def log_likelihood(
         times (B, N), residuals x - g (S, B, N, D), mask (B, N, D), offset of the log scale (S, B, N, D) or
         None.
     """
-    S, B, N, D = residuals.shape
     if offset is None and likelihood.is_gaussian:
         return process.log_likelihood(times, residuals, mask, likelihood.scale().square())
+    S, B, N, D = residuals.shape
     times, mask = times.repeat(S, 1), mask.repeat(S, 1, 1)
     residuals = residuals.reshape(1, S * B, N, D)
     scale = likelihood.scale(None if offset is None else offset.reshape(S * B, N, D))
@@ -90,6 +90,50 @@ def log_likelihood(
     seen = torch.logsumexp(_log_parts(nodes, residuals[0] - mean, variance, scale), 0)
     ratio = seen - _log_normal(sites.value - mean, variance + sites.variance)
     return (of_sites + torch.where(mask, ratio, 0.0).sum((-1, -2))).view(S, B)
+
+
+def foretold(
+    likelihood: Likelihood,
+    process: GaussMarkov,
+    times: Tensor,
+    residuals: Tensor,
+    mask: Tensor,
+    read: Tensor,
+    offset: Tensor | None = None,
+    *,
+    n_steps: int = TRAINING_STEPS,
+) -> Tensor:
+    r"""Sum log p(r_n | those before it that `read` marks), where only what comes last may be unread: (S, B).
+
+    It has the gradient to residuals and offset; the process and a learned scale of the noise are held. What
+    heavy-tailed noise makes of an unread value, a mixture of normals around the Normal(m, P) foretold, has the slope
+    of one normal: that of variance R + P with 1 / (R + P) the mean of 1 / (v_j sigma^2 + P), given the value.
+
+    Shapes:
+        as in `log_likelihood`; read (B, N, D).
+    """
+    process = process.held()
+    if offset is None and likelihood.is_gaussian:
+        noise = likelihood.scale().detach().square()
+        return process.log_likelihood(times, residuals, mask, noise, read=read)
+    S, B, N, D = residuals.shape
+    times, mask, read = times.repeat(S, 1), mask.repeat(S, 1, 1), read.repeat(S, 1, 1)
+    residuals = residuals.reshape(1, S * B, N, D)
+    scale = likelihood.scale(None if offset is None else offset.reshape(S * B, N, D))
+    nodes = likelihood.nodes()
+    if nodes is None:
+        return process.log_likelihood(times, residuals, mask, scale.square(), read=read).view(S, B)
+    with torch.no_grad():
+        sites = find_sites(likelihood, process, times, residuals[0], mask & read, scale, n_steps=n_steps)
+        known = sites.value.unsqueeze(0), mask & read, sites.variance
+        mean, variance = process.condition(times, *known, times)
+        ahead = residuals[0] - mean[0]
+        weight = torch.softmax(_log_parts(nodes, ahead, variance, scale), 0)
+        of_node = _by_node(nodes.variance, ahead) * scale.square()
+        total = (weight / (variance + of_node)).sum(0).reciprocal()
+        noise = torch.where(read, sites.variance, total - variance)
+        moved = torch.where(read, sites.value - residuals[0], 0.0)
+    return process.log_likelihood(times, residuals + moved, mask, noise, read=read).view(S, B)
 
 
 @torch.no_grad()

@@ -170,7 +170,7 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
         kernels = start.architecture.residual
     elif kernels == "auto":
         with tqdm(total=1, desc="choosing kernels", disable=not problem.verbose, leave=False) as bar:
-            kernels = choose_kernels(data, validation, generator, task=problem.task)
+            kernels = choose_kernels(data, validation, generator)
             bar.update()
         _log.info("kernels chosen by validation: %s", ", ".join(kernels or ("none",)))
     architecture = Architecture.choose(

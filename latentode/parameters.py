@@ -36,7 +36,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "learning_rate": [_POSITIVE, None],
     "kl_weight": [_WEIGHT],
     "context_weight": [Interval(Real, 0, 1, closed="both"), None],
-    "residual_share": [Interval(Real, 0, 1, closed="both")],
+    "residual_share": [Interval(Real, 0, 1, closed="both"), None],
     "continuity_weight": [_WEIGHT, None],
     "validation_fraction": [Interval(Real, 0, 1, closed="left")],
     "patience": [_COUNT],

@@ -179,6 +179,7 @@ def _step(
         generator=generator,
         residual_share=options.residual_share * _ramp(progressed, RESIDUAL_START, RESIDUAL_END),
         context_weight=options.context_weight,
+        pointwise=options.pointwise,
         restarts=options.continuity_weight > 0,
     )
     # Divided by what a usual batch observes, not by what this one does, every series weighs the same

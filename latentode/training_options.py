@@ -14,6 +14,9 @@ __all__ = ["TrainingOptions"]
 # tasks. Few values are soon known by heart, and what is read back from a context says nothing of what it hides.
 CONTEXT, CONTEXT_VALUES = 0.05, 1000
 
+# What the trajectory learns from the residual process in the end where gaps are asked about; the rest is white noise.
+SHARE = 0.5
+
 # Weight of the term that lets trajectories go on beyond the training series, where these hold so many values each.
 # It is worth what a latent state is, however few these are: of ten blood samples a patient it would be the most of
 # the objective, and be served best by trajectories that are all alike.
@@ -37,6 +40,7 @@ class TrainingOptions:
         context_weight: share of the context's own likelihood in the objective, see `elbo`.
         residual_share: share of the residual process in what the trajectory learns from, see `elbo`, reached
             between 30 and 60 % of the training.
+        pointwise: whether the trajectory learns from values beyond the context one by one, see `elbo`.
         continuity_weight: weight of `restart_density`, for models whose z0 stands at the first observation.
         n_samples: samples of z0 a series and step.
         task: which contexts are drawn: "both", "interpolate" or "extrapolate".
@@ -62,6 +66,7 @@ class TrainingOptions:
     kl_weight: float = 0.1
     context_weight: float = 1.0
     residual_share: float = 1.0
+    pointwise: bool = False
     continuity_weight: float = 0.0
     n_samples: int = 1
     task: str = "both"
@@ -74,7 +79,7 @@ class TrainingOptions:
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
-            if name in ("task", "fixed_spacing", "warm", "select"):
+            if name in ("task", "pointwise", "fixed_spacing", "warm", "select"):
                 continue
             if not value > 0 and not (name in MAY_BE_ZERO and value == 0):
                 raise ValueError(f"{name} must be positive; got {value}")
@@ -92,6 +97,7 @@ class TrainingOptions:
         batch_size: int | None = None,
         learning_rate: float | None = None,
         context_weight: float | None = None,
+        residual_share: float | None = None,
         continuity_weight: float | None = None,
         **settings: Any,
     ) -> TrainingOptions:
@@ -103,6 +109,8 @@ class TrainingOptions:
             batch_size: N, at least 32 and at most 100.
             learning_rate: 0.02 for up to six latent dimensions, else 0.01.
             context_weight: 0.05 for task="extrapolate", else V / 1000, at least 0.05 and at most 1.
+            residual_share: 1 for task="extrapolate", else 0.5.
+            pointwise: for task="extrapolate" only.
             continuity_weight: 0.3, in proportion less where V / N is under 60; 0 for origin="last" or
                 task="interpolate", which go on beyond no series.
             settings: other fields, as they are.
@@ -118,6 +126,8 @@ class TrainingOptions:
         if context_weight is None:
             share = 0.0 if task == "extrapolate" else n_values / CONTEXT_VALUES
             context_weight = min(1.0, max(CONTEXT, share))
+        if residual_share is None:
+            residual_share = 1.0 if task == "extrapolate" else SHARE
         if continuity_weight is None:
             goes_on = origin == "first" and task != "interpolate"
             continuity_weight = goes_on * CONTINUITY * min(1.0, n_values / n_series / CONTINUITY_VALUES)
@@ -126,6 +136,8 @@ class TrainingOptions:
             batch_size=batch_size,
             learning_rate=learning_rate,
             context_weight=context_weight,
+            residual_share=residual_share,
+            pointwise=task == "extrapolate",
             continuity_weight=continuity_weight,
             **settings,
         )

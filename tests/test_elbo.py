@@ -4,7 +4,9 @@ import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from latentode import SeriesBatch, elbo
+from latentode import Likelihood, SeriesBatch, elbo
+from latentode.expectation_propagation import find_sites
+from latentode.noise import Nodes
 from tests.problems import ScalarDecay
 
 PROBLEMS = {
@@ -74,8 +76,88 @@ def test_context_weight_zero_leaves_the_conditional_density():
 
     conditional = log_likelihood(batch, context_weight=0.0)
     torch.testing.assert_close(conditional, log_likelihood(batch) - log_likelihood(context))
-    with pytest.raises(ValueError, match="needs a context on the target's rows"):
+    with pytest.raises(ValueError, match="need a context on the target's rows"):
         elbo(decay.model(), context.compact(), batch, context_weight=0.5)
+
+
+def _first_half(batch):
+    keep = torch.zeros(batch.mask.shape[:2], dtype=torch.bool)
+    keep[:, : keep.shape[1] // 2] = True
+    return batch.restrict(keep)
+
+
+@pytest.mark.parametrize("noise", ["gaussian", "student_t"])
+def test_pointwise_the_trajectory_learns_from_each_forecast_by_itself(noise):
+    """Its gradient is that of sum log p(x_n | context, z0), in which the residual is conditioned on the context."""
+    decay = PROBLEMS["residual"]
+    batch = decay.sample(n_series=8)
+    context = _first_half(batch)
+    model = decay.model()
+    decoder = model.likelihood.decoder
+    model.likelihood = Likelihood(1, 1, (), noise=noise, initial_noise=0.2).double()
+    model.likelihood.decoder = decoder
+
+    def gradient(objective):
+        return torch.autograd.grad(objective.sum(), model.field.matrix)[0]
+
+    generator = torch.Generator().manual_seed(0)
+    bound = elbo(model, context, batch, generator=generator, context_weight=0.0, pointwise=True)
+    ours = gradient(bound.objective)
+
+    posterior = model.posterior(context)
+    draws = torch.randn(1, 8, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    residuals = model.residuals(posterior.mean + posterior.stddev * draws, batch)
+    # The mean foretold is linear in what is left over of the context: its matrix, row by row.
+    n_rows = batch.mask.shape[1]
+    one_by_one = torch.eye(n_rows, dtype=torch.float64).view(n_rows, 1, n_rows, 1) * context.mask
+    left_over, scale = residuals.detach()[0] * context.mask, model.likelihood.scale().detach()
+    sites = find_sites(
+        model.likelihood, model.residual, batch.times, left_over, context.mask, scale, n_steps=2
+    )
+    weights, variance = model.residual.condition(
+        batch.times, one_by_one, context.mask, sites.variance, batch.times
+    )
+    known = residuals * context.mask + sites.value - left_over
+    ahead = residuals - torch.einsum("nbmd,sbnd->sbmd", weights, known)
+    nodes = model.likelihood.nodes() or Nodes(torch.ones(1, 1), torch.ones(1, 1))
+    parts = [
+        share.log() + Normal(0.0, (variance + of_node * scale.square()).sqrt()).log_prob(ahead)
+        for of_node, share in zip(*nodes, strict=True)
+    ]
+    expected = gradient(torch.logsumexp(torch.stack(parts), 0) * (batch.mask & ~context.mask))
+    # What the context itself is worth is left out exactly for normal noise only.
+    close = {"rtol": 1e-9, "atol": 1e-9} if noise == "gaussian" else {"rtol": 1e-2, "atol": 0.0}
+    torch.testing.assert_close(ours, expected, **close)
+
+
+def test_pointwise_the_scales_learn_from_the_joint_density():
+    decay = PROBLEMS["residual"]
+    batch = decay.sample(n_series=8)
+
+    def found(**settings):
+        model = decay.model()
+        generator = torch.Generator().manual_seed(0)
+        bound = elbo(model, _first_half(batch), batch, generator=generator, **settings)
+        bound.objective.sum().backward()
+        return bound, [model.residual.log_scale.grad, model.residual.log_length.grad]
+
+    (joint, of_joint), (pointwise, of_pointwise) = found(), found(pointwise=True)
+    torch.testing.assert_close(of_pointwise, of_joint)
+    torch.testing.assert_close(pointwise.log_likelihood, joint.log_likelihood)
+    assert (pointwise.objective != joint.objective).all()
+
+
+def test_pointwise_what_lies_within_the_context_is_taken_together():
+    decay = PROBLEMS["residual"]
+    batch = decay.sample(n_series=8)
+    keep = torch.zeros(8, 6, dtype=torch.bool)
+    keep[:, [0, 2, 5]] = True
+
+    def objective(**settings):
+        generator = torch.Generator().manual_seed(0)
+        return elbo(decay.model(), batch.restrict(keep), batch, generator=generator, **settings).objective
+
+    torch.testing.assert_close(objective(pointwise=True), objective())
 
 
 def test_residual_share_zero_keeps_the_residual_from_the_trajectory():

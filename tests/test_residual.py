@@ -141,6 +141,53 @@ def test_gradient_is_the_finite_difference(kernel):
 
 
 @pytest.mark.parametrize("kernel", MIXES, ids=str)
+def test_what_is_not_read_is_foretold_and_tells_nothing(kernel):
+    """By the dense process: each observation given those before it that are read."""
+    problem = Problem(kernel)
+    read = problem.mask & (problem.rand(*problem.mask.shape) < 0.6)
+    leaves = (problem.residuals, problem.noise, problem.module.log_scale, problem.module.log_length)
+    for leaf in leaves:
+        leaf.requires_grad_()
+    expected = torch.zeros(problem.residuals.shape[:2], dtype=torch.float64)
+    for b, d in problem.chains():
+        seen = problem.mask[b, :, d]
+        (K,) = problem.dense(b, d, problem.times[b][seen])
+        noisy = K + problem.noise[d] * torch.eye(len(K), dtype=K.dtype)
+        values, known = problem.residuals[:, b][:, seen, d], read[b, seen, d]
+        for k in range(len(K)):
+            before = torch.nonzero(known[:k]).flatten()
+            gain = torch.linalg.solve(noisy[before][:, before], K[before, k])
+            law = torch.distributions.Normal(
+                values[:, before] @ gain, (noisy[k, k] - K[before, k] @ gain).sqrt()
+            )
+            of_series = torch.nn.functional.one_hot(torch.tensor(b), len(problem.mask))
+            expected = expected + of_series * law.log_prob(values[:, k]).unsqueeze(1)
+    ours = problem.module.log_likelihood(*problem.observations, read=read)
+    torch.testing.assert_close(ours, expected, **DENSE)
+    weights = problem.randn(*expected.shape)
+    for mine, other in zip(
+        torch.autograd.grad((weights * ours).sum(), leaves),
+        torch.autograd.grad((weights * expected).sum(), leaves),
+        strict=True,
+    ):
+        torch.testing.assert_close(mine, other, **DENSE)
+    everything = problem.module.log_likelihood(*problem.observations, read=problem.mask)
+    torch.testing.assert_close(everything, problem.module.log_likelihood(*problem.observations), **DENSE)
+
+
+@pytest.mark.parametrize("kernel", MIXES, ids=str)
+def test_a_process_that_is_held_learns_nothing(kernel):
+    problem = Problem(kernel)
+    held = problem.module.held()
+    problem.residuals.requires_grad_()
+    density = held.log_likelihood(*problem.observations)
+    torch.testing.assert_close(density, problem.module.log_likelihood(*problem.observations), rtol=0, atol=0)
+    assert not any(parameter.requires_grad for parameter in held.parameters())
+    assert all(parameter.requires_grad for parameter in problem.module.parameters())
+    assert torch.autograd.grad(density.sum(), problem.residuals)[0].any()
+
+
+@pytest.mark.parametrize("kernel", MIXES, ids=str)
 def test_condition_is_that_of_the_dense_process(kernel):
     problem = Problem(kernel)
     mean, variance = problem.module.condition(*problem.observations, problem.queries)

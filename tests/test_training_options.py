@@ -28,10 +28,17 @@ def test_of_few_values_what_is_seen_weighs_less(n_series, expected, task):
 
 @pytest.mark.parametrize("n_series", [4, 3000])
 def test_forecasts_ask_for_what_is_hidden(n_series):
-    assert (
-        TrainingOptions.choose(_collection(n_series, 10), 4, task="extrapolate", origin="last").context_weight
-        == 0.05
-    )
+    options = TrainingOptions.choose(_collection(n_series, 10), 4, task="extrapolate", origin="last")
+    assert options.context_weight == 0.05
+    assert options.residual_share == 1.0
+    assert options.pointwise
+
+
+@pytest.mark.parametrize("task", ["both", "interpolate"])
+def test_gaps_leave_the_trajectory_half_of_white_noise(task):
+    options = TrainingOptions.choose(_collection(4, 10), 4, task=task, origin="first")
+    assert options.residual_share == 0.5
+    assert not options.pointwise
 
 
 @pytest.mark.parametrize(("n_series", "expected"), [(1, 32), (40, 40), (3000, 100)])
@@ -44,6 +51,7 @@ def test_a_batch_is_the_collection_within_limits(n_series, expected):
 
 def test_what_is_given_stays():
     given = {"batch_size": 7, "learning_rate": 0.1, "context_weight": 0.0, "continuity_weight": 0.0}
+    given["residual_share"] = 0.2
     options = TrainingOptions.choose(_collection(5, 10), 4, task="both", origin="first", max_iter=3, **given)
     assert {name: getattr(options, name) for name in given} == given
     assert options.max_iter == 3

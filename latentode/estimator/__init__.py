@@ -61,7 +61,7 @@ class LatentODE(_Fitting, _Solving, _Asking, _Latents, _Scoring, _Files, BaseEst
             trajectory is: for noise that is larger at some times or in some series than in others.
         residual: kernel of the residual process: "ou" (limit: last value, linear interpolation),
             "matern32", "iou" (limit: constant velocity), or one for each channel; "auto" takes for each
-            channel what predicts the validation data best; None is the plain latent ODE.
+            channel which of the first two predicts the validation data better; None is the plain latent ODE.
         span: the time that one z0 answers for, a number in the units of numeric times or a length of time such as
             "30D"; longer series are read through spans that overlap by half and are joined without a jump, and
             trained on in parts of that length. None makes it as long as 256 observations take, which a span
@@ -82,7 +82,7 @@ class LatentODE(_Fitting, _Solving, _Asking, _Latents, _Scoring, _Files, BaseEst
             0.05 at least.
         residual_share: share of the residual process in what the trajectory learns from at the end of training,
             from 0 to 1; the rest is the likelihood of white noise, which keeps the trajectory from leaving its
-            work to the residual.
+            work to the residual. None takes 1 for task="extrapolate" and 0.5 otherwise.
         continuity_weight: weight of the log density of a trajectory's states under the posteriors of the same
             series begun later, which carries forecasts beyond the span of the training series; None takes 0.3
             where z0 stands at the first observation and task is not "interpolate", in proportion less where
@@ -173,7 +173,7 @@ class LatentODE(_Fitting, _Solving, _Asking, _Latents, _Scoring, _Files, BaseEst
         learning_rate: float | None = None,
         kl_weight: float = 0.1,
         context_weight: float | None = None,
-        residual_share: float = 0.5,
+        residual_share: float | None = None,
         continuity_weight: float | None = None,
         validation_fraction: float = 0.15,
         patience: int = 10,

@@ -85,11 +85,26 @@ class GaussMarkov(nn.Module):
     def extra_repr(self) -> str:
         return ", ".join(self.kernels)
 
+    def held(self) -> GaussMarkov:
+        """The same process with its parameters held: what is computed with it has no gradient to them."""
+        other = GaussMarkov(len(self.kernels), self.kernels)
+        for name, parameter in self.named_parameters():
+            setattr(other, name, nn.Parameter(parameter.detach(), requires_grad=False))
+        return other
+
     def log_likelihood(
-        self, times: Tensor, residuals: Tensor, mask: Tensor, noise_variance: Tensor
+        self,
+        times: Tensor,
+        residuals: Tensor,
+        mask: Tensor,
+        noise_variance: Tensor,
+        *,
+        read: Tensor | None = None,
     ) -> Tensor:
         """Log Normal(residuals observed | 0, K + diag noise_variance) -> (S, B); 0 where none is observed.
 
+        With `read` (B, N, D) it is the sum of log p(r_n | those before it that `read` marks) instead: nothing is
+        learned from an observation that it does not mark, so that each of several in a row is foretold by itself.
         Differentiable in the residuals, the noise variance and the parameters, not in the times.
         """
         self._check(times, residuals, mask)
@@ -98,7 +113,8 @@ class GaussMarkov(nn.Module):
         rate, scale = self._rate_and_scale(residuals.dtype)
         lag, noise, inverse = _per_entry(observed, rate, scale, noise_variance.to(residuals.dtype), (B, N, D))
         values = residuals.reshape(S, -1).gather(1, observed.entry.expand(S, -1)) * inverse
-        density = PredictiveDensity.apply(lag, noise, values, self._mix, observed)
+        unread = None if read is None else ~read.flatten().index_select(0, observed.entry)
+        density = PredictiveDensity.apply(lag, noise, values, self._mix, observed, unread)
         of_chain = density.new_zeros(S, B * D).index_add(1, observed.row, density)
         of_series = density.new_zeros(S, B).index_add(1, observed.chains // D, of_chain)
         return of_series - mask.sum(1).to(scale.dtype) @ torch.log(scale)
