@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from latentode import MLPField, Solver
+from latentode.nn import MLP
 from latentode.solve import Trajectory, integrate, solve, step_doubling_error
 from tests.problems import LinearField
 
@@ -242,6 +243,19 @@ def test_a_field_of_ones_own_is_solved_as_it_is():
             return super().forward(t, z) - 3 * z
 
     field = Damped(2, (8,)).double()
+    by_default = solve(field, start(), 0.0, 1.0, Solver()).states
+    plainly = solve(field, start(), 0.0, 1.0, Solver(engine="torchdiffeq")).states
+    torch.testing.assert_close(by_default, plainly)
+    with pytest.raises(ValueError, match="needs the built-in MLPField"):
+        solve(field, start(), 0.0, 1.0, Solver(engine="fused"))
+
+
+def test_a_shortcut_in_the_field_is_solved_too():
+    field = MLPField(2, (8,))
+    field.mlp = MLP(2, (8,), 2, shortcut=True)
+    with torch.no_grad():
+        field.mlp.shortcut.copy_(SPIRAL)
+    field = field.double()
     by_default = solve(field, start(), 0.0, 1.0, Solver()).states
     plainly = solve(field, start(), 0.0, 1.0, Solver(engine="torchdiffeq")).states
     torch.testing.assert_close(by_default, plainly)

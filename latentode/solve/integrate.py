@@ -52,16 +52,19 @@ def naming_stiffness(solver: Solver) -> Iterator[None]:
 def uses_fused(field: Field, solver: Solver) -> bool:
     """Whether `integrate` takes the fused engine.
 
-    It needs a field that says it is an MLP of z alone with an optional bound: `fusible_forward` is the
-    `forward` that `mlp` and `bound` describe, and a subclass that overrides it is no such field. It needs
+    It needs a field that says it is an MLP of z alone, without a shortcut, with an optional bound: `fusible_forward` is
+    the `forward` that `mlp` and `bound` describe, and a subclass that overrides it is no such field. It needs
     a fixed-step method, and the exact discrete adjoint is its only gradient.
 
     Raises:
         ValueError: where engine="fused" is asked of a field that is no such MLP.
     """
     kind = type(field)
-    fusible = isinstance(getattr(field, "mlp", None), MLP) and (
-        getattr(kind, "forward", None) is getattr(kind, "fusible_forward", kind)
+    mlp = getattr(field, "mlp", None)
+    fusible = (
+        isinstance(mlp, MLP)
+        and mlp.shortcut is None
+        and getattr(kind, "forward", None) is getattr(kind, "fusible_forward", kind)
     )
     if solver.engine == "fused" and not fusible:
         raise ValueError(
