@@ -191,6 +191,7 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
         architecture.latent_dim,
         task=problem.task,
         origin=problem.origin,
+        residual=kernels is not None,
         fixed_spacing=problem.fixed_spacing,
         warm=start is not None,
         # What was trained before is never made worse, whatever little tells.

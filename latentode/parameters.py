@@ -34,7 +34,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "max_iter": [_COUNT],
     "batch_size": [_COUNT, None],
     "learning_rate": [_POSITIVE, None],
-    "kl_weight": [_WEIGHT],
+    "kl_weight": [_WEIGHT, None],
     "context_weight": [Interval(Real, 0, 1, closed="both"), None],
     "residual_share": [Interval(Real, 0, 1, closed="both"), None],
     "continuity_weight": [_WEIGHT, None],

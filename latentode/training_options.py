@@ -17,6 +17,9 @@ CONTEXT, CONTEXT_VALUES = 0.05, 1000
 # What the trajectory learns from the residual process in the end where gaps are asked about; the rest is white noise.
 SHARE = 0.5
 
+# Weight of the KL: values that are foretold one by one say less of z0 than their joint density.
+KL, POINTWISE_KL = 0.1, 0.03
+
 # Weight of the term that lets trajectories go on beyond the training series, where these hold so many values each.
 # It is worth what a latent state is, however few these are: of ten blood samples a patient it would be the most of
 # the objective, and be served best by trajectories that are all alike.
@@ -94,8 +97,10 @@ class TrainingOptions:
         *,
         task: str,
         origin: str,
+        residual: bool = True,
         batch_size: int | None = None,
         learning_rate: float | None = None,
+        kl_weight: float | None = None,
         context_weight: float | None = None,
         residual_share: float | None = None,
         continuity_weight: float | None = None,
@@ -106,11 +111,13 @@ class TrainingOptions:
         Args:
             data: N training series of V observed values in all.
             origin: where z0 stands, "first" or "last".
+            residual: whether there is a residual process.
             batch_size: N, at least 32 and at most 100.
             learning_rate: 0.02 for up to six latent dimensions, else 0.01.
+            pointwise: for task="extrapolate" with a residual process.
+            kl_weight: 0.03 where pointwise, else 0.1.
             context_weight: 0.05 for task="extrapolate", else V / 1000, at least 0.05 and at most 1.
             residual_share: 1 for task="extrapolate", else 0.5.
-            pointwise: for task="extrapolate" only.
             continuity_weight: 0.3, in proportion less where V / N is under 60; 0 for origin="last" or
                 task="interpolate", which go on beyond no series.
             settings: other fields, as they are.
@@ -118,11 +125,14 @@ class TrainingOptions:
         Raises:
             ValueError: as the class itself.
         """
+        pointwise = task == "extrapolate" and residual
         n_series, n_values = max(1, len(data)), float(data.mask.sum())
         if batch_size is None:  # few series are gone through several times a step, at other cuts each time
             batch_size = min(100, max(32, n_series))
         if learning_rate is None:
             learning_rate = 2e-2 if latent_dim <= 6 else 1e-2
+        if kl_weight is None:
+            kl_weight = POINTWISE_KL if pointwise else KL
         if context_weight is None:
             share = 0.0 if task == "extrapolate" else n_values / CONTEXT_VALUES
             context_weight = min(1.0, max(CONTEXT, share))
@@ -135,9 +145,10 @@ class TrainingOptions:
             task=task,
             batch_size=batch_size,
             learning_rate=learning_rate,
+            kl_weight=kl_weight,
             context_weight=context_weight,
             residual_share=residual_share,
-            pointwise=task == "extrapolate",
+            pointwise=pointwise,
             continuity_weight=continuity_weight,
             **settings,
         )

@@ -32,6 +32,7 @@ def test_forecasts_ask_for_what_is_hidden(n_series):
     assert options.context_weight == 0.05
     assert options.residual_share == 1.0
     assert options.pointwise
+    assert options.kl_weight == 0.03
 
 
 @pytest.mark.parametrize("task", ["both", "interpolate"])
@@ -39,6 +40,13 @@ def test_gaps_leave_the_trajectory_half_of_white_noise(task):
     options = TrainingOptions.choose(_collection(4, 10), 4, task=task, origin="first")
     assert options.residual_share == 0.5
     assert not options.pointwise
+    assert options.kl_weight == 0.1
+
+
+def test_without_a_residual_process_there_is_nothing_to_foretell_one_by_one():
+    options = TrainingOptions.choose(_collection(4, 10), 4, task="extrapolate", origin="last", residual=False)
+    assert not options.pointwise
+    assert options.kl_weight == 0.1
 
 
 @pytest.mark.parametrize(("n_series", "expected"), [(1, 32), (40, 40), (3000, 100)])
@@ -51,7 +59,7 @@ def test_a_batch_is_the_collection_within_limits(n_series, expected):
 
 def test_what_is_given_stays():
     given = {"batch_size": 7, "learning_rate": 0.1, "context_weight": 0.0, "continuity_weight": 0.0}
-    given["residual_share"] = 0.2
+    given |= {"residual_share": 0.2, "kl_weight": 0.4}
     options = TrainingOptions.choose(_collection(5, 10), 4, task="both", origin="first", max_iter=3, **given)
     assert {name: getattr(options, name) for name in given} == given
     assert options.max_iter == 3

@@ -76,7 +76,8 @@ class LatentODE(_Fitting, _Solving, _Asking, _Latents, _Scoring, _Files, BaseEst
         tolerance: relative error of the trajectories that the knot spacing has to keep.
         max_iter: optimiser steps at most.
         batch_size, learning_rate: None chooses by the data's and the model's size.
-        kl_weight: weight of the KL term in training.
+        kl_weight: weight of the KL term in training; None takes 0.03 for task="extrapolate" with a residual process
+            and 0.1 otherwise.
         context_weight: share of the context's own likelihood in training, from 0 to 1; None takes 0.05 for
             task="extrapolate" and 1 otherwise, of fewer than 1000 training values a share of 1 in proportion,
             0.05 at least.
@@ -171,7 +172,7 @@ class LatentODE(_Fitting, _Solving, _Asking, _Latents, _Scoring, _Files, BaseEst
         max_iter: int = 2500,
         batch_size: int | None = None,
         learning_rate: float | None = None,
-        kl_weight: float = 0.1,
+        kl_weight: float | None = None,
         context_weight: float | None = None,
         residual_share: float | None = None,
         continuity_weight: float | None = None,
