@@ -234,7 +234,7 @@ def left(frame, path, monkeypatch):
         ({"max_iter": 11}, "max_iter was 10 and is 11"),
         (
             {"kl_weight": 0.2, "task": "extrapolate"},
-            "kl_weight was 0.1 and is 0.2; task was 'both' and is 'extrapolate'",
+            "kl_weight was None and is 0.2; task was 'both' and is 'extrapolate'",
         ),
         ({"random_state": 1}, "random_state was 0 and is 1"),
         ({"value_cols": ["hr"]}, r"value_cols was \['hr', 'temp', 'flat'\] and is \['hr'\]"),
