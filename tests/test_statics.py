@@ -299,6 +299,15 @@ def test_mistakes_in_a_frame_are_named():
     )
 
 
+def test_a_channel_that_describes_the_series_is_named():
+    frame = make_frame()
+    frame["weight"] = 60.0 + frame["patient"].str[1:].astype(int)
+    with pytest.warns(
+        UserWarning, match=r"column 'weight' never changes within a series.*static_cols=\['weight'\]"
+    ):
+        small(static_cols=None, max_iter=1).fit(frame)
+
+
 def test_mistakes_in_parameters_are_named():
     frame = described()
     refused(

@@ -9,7 +9,7 @@ import pandas as pd
 
 from latentode.diagnosis.report import Finding
 from latentode.frames import SeriesTable, StaticValues
-from latentode.frames.statics import MAX_CATEGORIES, read_static
+from latentode.frames.statics import MAX_CATEGORIES, describes_series, is_static, read_static
 
 __all__ = ["find_static_texts", "look_at_static", "look_for_static"]
 
@@ -33,19 +33,7 @@ def look_at_static(static: StaticValues) -> list[Finding]:
 
 def look_for_static(name: Hashable, values: np.ndarray, codes: np.ndarray) -> list[Finding]:
     """Whether a channel differs between series and never changes within one."""
-    rows = ~np.isnan(values)
-    x, codes = values[rows], codes[rows]
-    order = np.lexsort((x, codes))
-    x, codes = x[order], codes[order]
-    same = codes[1:] == codes[:-1]
-    repeated = len(np.unique(codes[1:][same]))
-    if repeated < 3 or (x[1:] != x[:-1])[same].any() or (x == x[0]).all():
-        return []
-    text = (
-        f"{name!r} never changes within a series: it describes the series and is no channel; "
-        f"name it in static_cols=[{name!r}]"
-    )
-    return [Finding("note", "static", text, name)]
+    return [Finding("note", "static", describes_series(name), name)] if is_static(values, codes) else []
 
 
 def find_static_texts(table: SeriesTable) -> list[Hashable]:

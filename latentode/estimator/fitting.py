@@ -19,6 +19,7 @@ from latentode.estimator.seeds import seed_of
 from latentode.fitting import Fitted, FittingProblem, fit_model
 from latentode.frames import SeriesTable, answers_in_kind, read_frame
 from latentode.frames.clock import duration
+from latentode.frames.statics import describes_series, is_static
 from latentode.knots import START_SPACING
 from latentode.noise import LAWS
 from latentode.parameters import check_no_flags
@@ -62,6 +63,7 @@ class _Fitting(BaseEstimator):
         )
         _check_observed(table)
         _warn_of_little(table)
+        _warn_of_statics(table)
         problem = FittingProblem(
             table=table,
             task=self.task,
@@ -240,3 +242,9 @@ def _warn_of_little(table: SeriesTable) -> None:
             UserWarning,
             stacklevel=5,  # past `fit` and the wrappers around it, to the user's own line
         )
+
+
+def _warn_of_statics(table: SeriesTable) -> None:
+    for name, values in zip(table.roles.value_cols, table.values.T, strict=True):
+        if is_static(values, table.codes):
+            warnings.warn(f"column {describes_series(name)}", UserWarning, stacklevel=5)

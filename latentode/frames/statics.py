@@ -13,13 +13,24 @@ from latentode.frames.clock import as_index
 from latentode.frames.columns import read_values, shown
 from latentode.frames.scaling import LARGEST, location_and_scale
 
-__all__ = ["CategoryColumn", "NumberColumn", "StaticValues", "Statics", "read_static"]
+__all__ = [
+    "CategoryColumn",
+    "NumberColumn",
+    "StaticValues",
+    "Statics",
+    "describes_series",
+    "is_static",
+    "read_static",
+]
 
 # More categories than this name things; they don't describe them.
 MAX_CATEGORIES = 50
 
 # 0 says that nothing is known. A known number at the very centre stands this far beside it.
 BESIDE_ZERO = 1e-6
+
+# So many series have to repeat their value before it counts as theirs.
+REPEATING_SERIES = 3
 
 _MOMENTS = ("datetime", "datetime64", "date", "time", "timedelta", "timedelta64", "period")
 
@@ -299,3 +310,22 @@ def _check_learnable(found: StaticValues) -> None:
             f"{MAX_CATEGORIES}: it looks like an id. Leave it out of static_cols, put rare categories together, or, "
             "if these are numbers, convert it with pd.to_numeric"
         )
+
+
+def is_static(values: np.ndarray, codes: np.ndarray) -> bool:
+    """Whether a channel (R,) differs between the series that codes (R,) number and never changes within one."""
+    rows = ~np.isnan(values)
+    x, codes = values[rows], codes[rows]
+    order = np.lexsort((x, codes))
+    x, codes = x[order], codes[order]
+    same = codes[1:] == codes[:-1]
+    n_repeating = len(np.unique(codes[1:][same]))
+    return n_repeating >= REPEATING_SERIES and bool((x[1:] == x[:-1])[same].all() and (x != x[0]).any())
+
+
+def describes_series(name: Hashable) -> str:
+    """What is said of such a channel."""
+    return (
+        f"{name!r} never changes within a series: it describes the series and is no channel; "
+        f"name it in static_cols=[{name!r}]"
+    )
