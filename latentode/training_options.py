@@ -8,7 +8,7 @@ from typing import Any
 from latentode.cuts import TASKS
 from latentode.series import SeriesCollection
 
-__all__ = ["TrainingOptions"]
+__all__ = ["TrainingOptions", "usual_kl_weight"]
 
 # Weight of the context's own likelihood for forecasts, and the training values from which it is whole for other
 # tasks. Few values are soon known by heart, and what is read back from a context says nothing of what it hides.
@@ -125,14 +125,14 @@ class TrainingOptions:
         Raises:
             ValueError: as the class itself.
         """
-        pointwise = task == "extrapolate" and residual
+        pointwise = _is_pointwise(task, residual=residual)
         n_series, n_values = max(1, len(data)), float(data.mask.sum())
         if batch_size is None:  # few series are gone through several times a step, at other cuts each time
             batch_size = min(100, max(32, n_series))
         if learning_rate is None:
             learning_rate = 2e-2 if latent_dim <= 6 else 1e-2
         if kl_weight is None:
-            kl_weight = POINTWISE_KL if pointwise else KL
+            kl_weight = usual_kl_weight(task, residual=residual)
         if context_weight is None:
             share = 0.0 if task == "extrapolate" else n_values / CONTEXT_VALUES
             context_weight = min(1.0, max(CONTEXT, share))
@@ -152,3 +152,12 @@ class TrainingOptions:
             continuity_weight=continuity_weight,
             **settings,
         )
+
+
+def usual_kl_weight(task: str, *, residual: bool) -> float:
+    """What `kl_weight` is where it is None."""
+    return POINTWISE_KL if _is_pointwise(task, residual=residual) else KL
+
+
+def _is_pointwise(task: str, *, residual: bool) -> bool:
+    return task == "extrapolate" and residual

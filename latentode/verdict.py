@@ -212,7 +212,7 @@ def _without_residual(
     return found
 
 
-def collapse(latent: Tensor, kl_weight: float | None, *, residual: bool) -> str | None:
+def collapse(latent: Tensor, kl_weight: float, *, residual: bool) -> str | None:
     """What is to be said of a posterior that is the prior for every series, see `Verdict.latent`; None of others.
 
     Args:
@@ -221,13 +221,12 @@ def collapse(latent: Tensor, kl_weight: float | None, *, residual: bool) -> str 
     total = float(latent[0].sum())
     if total >= COLLAPSED:
         return None
-    was = "" if kl_weight is None else f" (it was {kl_weight:g})"
     added = " and what the residual process adds" if residual else ""
     return (
         f"the KL is {total:.2g} nats a series, under {COLLAPSED:g}: z0 tells next to nothing of one series from "
         f"another (posterior collapse). Forecasts are then the same trajectory for all{added}, and `encode` has "
         "little to say. That is right where series differ by chance alone; else "
-        f"try a smaller kl_weight{was} or more training"
+        f"try a smaller kl_weight (it was {kl_weight:g}) or more training"
     )
 
 

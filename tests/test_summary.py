@@ -271,7 +271,7 @@ def test_a_collapse_is_told_in_plain_words(fitted_to_swings, kl, said):
     assert bool(found) == (said is not None)
     if found:
         assert "the KL is 0.8 nats a series, under 1: z0 tells next to nothing" in found[0]
-        assert "try a smaller kl_weight or more training" in found[0]
+        assert "a smaller kl_weight (it was 0.1)" in found[0]
         assert "the same trajectory for all and what the residual process adds" in found[0]
 
 

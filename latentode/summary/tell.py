@@ -14,6 +14,7 @@ from latentode.frames import CategoryColumn, NumberColumn
 from latentode.likelihoods import Likelihood
 from latentode.signal import silent_channels
 from latentode.summary.report import Summary
+from latentode.training_options import usual_kl_weight
 from latentode.verdict import Verdict, collapse
 
 __all__ = ["summarize"]
@@ -226,7 +227,10 @@ def _of_latent(fitted: Fitted, parameters: Mapping[str, Any]) -> list[str]:
     if verdict is None:
         return []
     residual = fitted.model.residual is not None
-    collapsed = collapse(verdict.latent, parameters["kl_weight"], residual=residual)
+    kl_weight = parameters["kl_weight"]
+    if kl_weight is None:
+        kl_weight = usual_kl_weight(parameters["task"], residual=residual)
+    collapsed = collapse(verdict.latent, kl_weight, residual=residual)
     if collapsed is not None:
         return [collapsed]
     kl = verdict.latent[0]
