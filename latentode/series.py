@@ -79,17 +79,20 @@ class SeriesBatch:
         return SeriesBatch(self.times, self.values * mask, mask, self.statics)
 
     def compact(self) -> SeriesBatch:
-        """Only the observed rows, moved to the front; B series of N' <= N rows, N' >= 1."""
+        """Only the observed rows, moved to the front; B series of N' <= N rows, N' >= 1.
+
+        Padding repeats the last observed row's time (the first row's, where nothing was observed).
+        """
         observed = self.observed_rows
         lengths = observed.sum(1, keepdim=True)
         n_rows = max(1, int(lengths.max())) if self.n_series else 1
         filled = torch.arange(n_rows, device=lengths.device) < lengths
+        last = (lengths - 1).clamp(min=0)
         if torch.equal(observed[:, :n_rows], filled):  # in front already
-            in_front = self.times[:, :n_rows], self.values[:, :n_rows], self.mask[:, :n_rows]
-            return SeriesBatch(*in_front, self.statics)
+            times = torch.where(filled, self.times[:, :n_rows], self.times.gather(1, last))
+            return SeriesBatch(times, self.values[:, :n_rows], self.mask[:, :n_rows], self.statics)
         order = torch.argsort((~observed).to(torch.uint8), dim=1, stable=True)[:, :n_rows]
-        # Padding repeats the last observed row's time (the first row's, where nothing was observed).
-        order = torch.where(filled, order, order.gather(1, (lengths - 1).clamp(min=0)))
+        order = torch.where(filled, order, order.gather(1, last))
         return self.take(order, filled)
 
     def take(self, order: Tensor, filled: Tensor) -> SeriesBatch:

@@ -227,6 +227,26 @@ def test_elapsed_time_is_that_to_the_nearest_observed_row():
     assert between.tolist() == [[False, True, True, False], [True, True, True, False], [False] * 4]
 
 
+def test_elapsed_time_of_a_series_is_no_matter_of_its_companions():
+    lengths = torch.tensor([3, 25, 8, 1, 14])
+    starts = torch.cat([torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)])
+    random = torch.Generator().manual_seed(0)
+    times = torch.cat([torch.rand(int(n), generator=random, dtype=torch.float64).sort()[0] for n in lengths])
+    collection = SeriesCollection(
+        times, times.unsqueeze(1), torch.ones(len(times), 1, dtype=torch.bool), starts
+    )
+    everyone = torch.arange(len(lengths))
+    rows, inside = collection.rows(everyone)
+    batch = collection.batch(everyone)
+    for keep in hiding_contexts(collection, random):
+        found = elapsed(batch.restrict(keep[rows]), batch.times)
+        for number in everyone.tolist():
+            one = collection.batch([number])
+            own = keep[starts[number] : starts[number + 1]].unsqueeze(0)
+            for together, alone in zip(found, elapsed(one.restrict(own), one.times), strict=True):
+                assert torch.equal(together[number][inside[number]], alone[0])
+
+
 def test_contexts_show_a_part_of_each_series_and_never_the_same_twice():
     lengths = [0, 1, 2, 5, 40]
     starts = torch.tensor([0, *lengths]).cumsum(0)

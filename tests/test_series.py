@@ -56,6 +56,20 @@ def test_compact_drops_only_what_is_not_observed():
     assert (restricted.values[~restricted.mask] == 0).all()
 
 
+@pytest.mark.parametrize("shown", [slice(1, None, 2), slice(0, 3)])
+def test_compact_repeats_the_last_observed_time(shown):
+    """Also of rows that stood in front already, with what is hidden of longer series behind them."""
+    batch = ragged().batch([0, 1, 2, 3])
+    keep = torch.zeros(4, 9, dtype=torch.bool)
+    keep[:, shown] = True
+    compact = batch.restrict(keep).compact()
+    lengths = compact.observed_rows.sum(1)
+    assert len(lengths.unique()) > 1
+    last = compact.times.gather(1, (lengths - 1).clamp(min=0).unsqueeze(1))
+    padding = ~compact.observed_rows
+    assert torch.equal(compact.times[padding], last.expand_as(compact.times)[padding])
+
+
 def test_reference_is_the_first_or_last_observed_time():
     batch = ragged().batch([0, 2, 3])
     assert batch.reference_times("first")[0] == batch.times[0, 0]
