@@ -12,7 +12,7 @@ from torch import Tensor
 from latentode._warnings import warn_user
 from latentode.series import SeriesCollection
 
-__all__ = ["LARGEST_TARGET", "left_out", "not_read"]
+__all__ = ["LARGEST_TARGET", "far_out", "left_out", "not_read"]
 
 # Values farther out than this many spreads train and validate nothing: under a normal likelihood one that is
 # a million spreads out would outweigh all the others together, and even cut to this it would be one that the
@@ -23,6 +23,11 @@ LARGEST_TARGET = 20.0
 LEAST_OBSERVED = 3
 
 
+def far_out(scaled: SeriesCollection) -> Tensor:
+    """The observations that `left_out` leaves out: (R, D) bool."""
+    return scaled.mask & (scaled.values.abs() > LARGEST_TARGET)
+
+
 def left_out(
     scaled: SeriesCollection, columns: Sequence[Hashable], ids: Sequence[Hashable], series: Tensor
 ) -> SeriesCollection:
@@ -31,7 +36,7 @@ def left_out(
     Args:
         series: number of each row's series among `ids`, (R,): a long one is in several parts by now.
     """
-    far = scaled.mask & (scaled.values.abs() > LARGEST_TARGET)
+    far = far_out(scaled)
     if not bool(far.any()):
         return scaled
     warn_user(
@@ -48,7 +53,7 @@ def not_read(
 
     A channel of a series that lies out there for the most part has moved rather than been mistaken: it is read.
     """
-    far = scaled.mask & (scaled.values.abs() > LARGEST_TARGET)
+    far = far_out(scaled)
     if not bool(far.any()):
         return scaled
     far &= ~_moved(scaled, far)

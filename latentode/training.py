@@ -14,13 +14,12 @@ from latentode.batches import BatchesOfLikeLength
 from latentode.checkpoint import Checkpoint
 from latentode.cuts import random_contexts, random_starts
 from latentode.elbo import elbo
-from latentode.faults import FAULTS, check_finite, likely_cause
+from latentode.faults import FAULTS, NonFiniteError, check_finite, likely_cause
 from latentode.inference import heldout_log_density
 from latentode.knots import next_spacing
 from latentode.model import LatentODEModel
 from latentode.series import SeriesBatch, SeriesCollection
 from latentode.solve import (
-    StiffFieldError,
     check_field,
     naming_stiffness,
     step_doubling_error,
@@ -93,7 +92,7 @@ def train(
         if progress is not None:
             progress(state.history[-1])
     elif options.warm and selects:
-        with contextlib.suppress(StiffFieldError):
+        with contextlib.suppress(*FAULTS):
             state.best_score = _score(model, validation)
 
     try:
@@ -233,7 +232,7 @@ def _compare(
     state: TrainingState, options: TrainingOptions, score: float, *, sound: bool, validated: bool
 ) -> None:
     """Keeps the weights where they are sound or the best so far, and ends training where it is through."""
-    if sound and (math.isfinite(score) or not validated):
+    if sound:
         state.keep_good()
     if validated and options.select:
         if score > state.best_score:
@@ -255,10 +254,17 @@ def _check_field(model: LatentODEModel, device: torch.device | str) -> None:
 
 
 def _score(model: LatentODEModel, validation: list[tuple[SeriesBatch, SeriesBatch]]) -> float:
+    """Mean log density of a validation value; NaN without any.
+
+    Raises:
+        NonFiniteError: where it is not finite.
+    """
     total, count = 0.0, 0
     for context, target in validation:
         total += float(heldout_log_density(model, context, target).sum())
         count += int(target.mask.sum())
+    if not math.isfinite(total):
+        raise NonFiniteError(f"the validation score was {total:g}")
     return total / count if count else math.nan
 
 

@@ -25,7 +25,7 @@ from latentode.frames import Scaling, SeriesTable, Statics
 from latentode.holdout import withhold_rows
 from latentode.inference import encode, hidden_scores
 from latentode.model import LatentODEModel
-from latentode.outliers import LARGEST_TARGET
+from latentode.outliers import far_out
 from latentode.series import SeriesCollection
 from latentode.spans import MAX_ROWS
 
@@ -147,6 +147,8 @@ def judge(
     if not by_rows:
         raw = raw.select(torch.nonzero(held).flatten())
     parts = raw.cut(MAX_ROWS, longest)
+    far = far_out(scaling.scale(parts, torch.float64))
+    parts = replace(parts, mask=parts.mask & ~far)  # these trained nothing, and no answer reads them
     scaled = scaling.scale(parts, data.values.dtype)
     contexts = [~rows] if by_rows else hiding_contexts(scaled, torch.Generator().manual_seed(seed))
     if not by_rows and not calibrate:
@@ -161,7 +163,7 @@ def judge(
     validation = evaluate_withheld(
         hidden,
         contexts,
-        _scored(scaling.scale(parts, torch.float64)),
+        scaling.scale(parts, torch.float64),
         series,
         scaling=scaling,
         channels=channels,
@@ -202,7 +204,7 @@ def _without_residual(
     truth = parts.values.numpy()[hidden.row, hidden.channel]
     found = {}
     for task in tasks:
-        asked = (hidden.between == (task == "interpolate")) & (np.abs(truth) <= LARGEST_TARGET)
+        asked = hidden.between == (task == "interpolate")
         own, alone = (
             float(np.square(one[asked].astype(np.float64) - truth[asked]).sum())
             for one in (hidden.mean, hidden.trajectory)
@@ -228,12 +230,6 @@ def collapse(latent: Tensor, kl_weight: float, *, residual: bool) -> str | None:
         "little to say. That is right where series differ by chance alone; else "
         f"try a smaller kl_weight (it was {kl_weight:g}) or more training"
     )
-
-
-def _scored(parts: SeriesCollection) -> SeriesCollection:
-    """Without what trained and validated nothing, as `split_data` left it out."""
-    usual = parts.values.abs() <= LARGEST_TARGET
-    return replace(parts, values=parts.values * usual, mask=parts.mask & usual)
 
 
 def _latent(model: LatentODEModel, data: SeriesCollection, device: str) -> Tensor:

@@ -12,6 +12,7 @@ from latentode import LatentODE, MLPField, Solver, TrainingOptions, train, train
 from latentode.cuts import split_contexts
 from latentode.datasets import make_oscillator
 from latentode.elbo import elbo
+from latentode.inference import heldout_log_density
 from latentode.solve import StiffFieldError, solve
 from latentode.training import MAX_RECOVERIES
 from tests.problems import noisy_waves, small_model
@@ -97,6 +98,23 @@ def test_a_failing_last_step_leaves_a_model_and_its_history(monkeypatch):
     history = fit(small_model(), TrainingOptions(max_iter=1), validation=validation())
     assert [record.recoveries for record in history] == [1]
     assert history[0].ended == "max_iter"
+
+
+def test_a_validation_score_that_is_not_finite_is_a_fault(monkeypatch):
+    spoilt = iter([True, False, True, *[False] * 50])
+
+    def density(*arguments):
+        return heldout_log_density(*arguments) * (math.nan if next(spoilt) else 1.0)
+
+    pairs = validation()[:1]
+    monkeypatch.setattr(training, "heldout_log_density", density)
+    history = fit(small_model(), validation=pairs)
+    assert [record.recoveries for record in history] == [1, 1, *[2] * 8]
+    assert [math.isnan(record.validation) for record in history] == [True, False, True, *[False] * 7]
+    monkeypatch.setattr(training, "heldout_log_density", lambda *arguments: density(*arguments) * math.nan)
+    spoilt = iter([True] * 50)
+    with pytest.raises(FloatingPointError, match=r"last at step 24 of 40.*: the validation score was nan"):
+        fit(small_model(), validation=pairs)
 
 
 @pytest.mark.parametrize(
@@ -226,6 +244,24 @@ def test_outliers_of_a_million_spreads_do_not_wreck_a_fit(max_iter):
     spoilt_error, spoilt_width = hidden_error(model, observed, columns)
     assert spoilt_error < 1.2 * error
     assert spoilt_width < 1.2 * width
+
+
+def test_outliers_neither_widen_bands_nor_weigh_in_the_summary():
+    """With enough series for curves in lead time, and so many outliers that withheld ones have some."""
+    columns = ["position", "velocity"]
+    observed, _ = make_oscillator(n_series=150, seed=0)
+    model = LatentODE("series", "time", residual="matern32", max_iter=40, random_state=0).fit(observed)
+    error, width = hidden_error(model, observed, columns)
+    told = model.summary().validation.table
+    with pytest.warns(UserWarning, match="left out of the fit"):
+        model.fit(with_outliers(observed, columns, every=300))
+    assert model.fitted_.calibration.factor is None
+    spoilt_error, spoilt_width = hidden_error(model, observed, columns)
+    assert spoilt_error < 1.2 * error
+    assert spoilt_width < 1.1 * width
+    spoilt = model.summary().validation.table
+    own = told["predictor"] == "latent ODE"
+    assert (spoilt.loc[own, "rmse"] < 1.2 * told.loc[own, "rmse"]).all()
 
 
 def test_one_outlier_of_few_values_is_named(frame):

@@ -90,7 +90,8 @@ class _Asked:
         keep = shown.numpy()
         starts = np.concatenate([[0], np.cumsum(np.bincount(self.part[keep], minlength=len(parts)))])
         self.contexts = Contexts(self.times[keep], self.values[keep], starts)
-        everyone, mask = torch.arange(len(parts)), shown.unsqueeze(1)
+        everyone = torch.arange(len(parts))
+        mask = (shown & parts.mask.any(1)).unsqueeze(1)
         clocks = SeriesCollection(
             parts.times, torch.zeros_like(mask, dtype=torch.float64), mask, parts.starts
         )
