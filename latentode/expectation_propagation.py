@@ -105,9 +105,9 @@ def foretold(
 ) -> Tensor:
     r"""Sum log p(r_n | those before it that `read` marks), where only what comes last may be unread: (S, B).
 
-    It has the gradient to residuals and offset; the process and a learned scale of the noise are held. What
-    heavy-tailed noise makes of an unread value, a mixture of normals around the Normal(m, P) foretold, has the slope
-    of one normal: that of variance R + P with 1 / (R + P) the mean of 1 / (v_j sigma^2 + P), given the value.
+    It has the gradient to the residuals alone; the process and the scale of the noise, learned or predicted, are held.
+    What heavy-tailed noise makes of an unread value, a mixture of normals around the Normal(m, P) foretold, has the
+    slope of one normal: that of variance R + P with 1 / (R + P) the mean of 1 / (v_j sigma^2 + P), given the value.
 
     Shapes:
         as in `log_likelihood`; read (B, N, D).
@@ -119,7 +119,7 @@ def foretold(
     S, B, N, D = residuals.shape
     times, mask, read = times.repeat(S, 1), mask.repeat(S, 1, 1), read.repeat(S, 1, 1)
     residuals = residuals.reshape(1, S * B, N, D)
-    scale = likelihood.scale(None if offset is None else offset.reshape(S * B, N, D))
+    scale = likelihood.scale(None if offset is None else offset.reshape(S * B, N, D)).detach()
     nodes = likelihood.nodes()
     if nodes is None:
         return process.log_likelihood(times, residuals, mask, scale.square(), read=read).view(S, B)

@@ -1,5 +1,7 @@
 """The bound is a bound, and it is tight where the posterior is exact."""
 
+from copy import deepcopy
+
 import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
@@ -130,16 +132,24 @@ def test_pointwise_the_trajectory_learns_from_each_forecast_by_itself(noise):
     torch.testing.assert_close(ours, expected, **close)
 
 
-def test_pointwise_the_scales_learn_from_the_joint_density():
+@pytest.mark.parametrize("noise_scale", ["learned", "predicted"])
+@pytest.mark.parametrize("noise", ["gaussian", "student_t"])
+def test_pointwise_the_scales_learn_from_the_joint_density(noise, noise_scale):
     decay = PROBLEMS["residual"]
     batch = decay.sample(n_series=8)
 
+    likelihood = Likelihood(1, 1, (), noise=noise, noise_scale=noise_scale, shortcut=False).double()
+
     def found(**settings):
         model = decay.model()
+        model.likelihood = deepcopy(likelihood)
+        scales = [*model.residual.parameters(), *model.likelihood.scale_parameters]
         generator = torch.Generator().manual_seed(0)
         bound = elbo(model, _first_half(batch), batch, generator=generator, **settings)
         bound.objective.sum().backward()
-        return bound, [model.residual.log_scale.grad, model.residual.log_length.grad]
+        # The decoder's outputs beyond the mean are the predicted scale's alone.
+        of_offset = model.likelihood.decoder.weights[-1].grad[1:]
+        return bound, [*(scale.grad for scale in scales), of_offset]
 
     (joint, of_joint), (pointwise, of_pointwise) = found(), found(pointwise=True)
     torch.testing.assert_close(of_pointwise, of_joint)
