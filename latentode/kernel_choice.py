@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import torch
@@ -13,6 +14,8 @@ from latentode.residual import GaussMarkov
 from latentode.series import SeriesBatch, SeriesCollection
 
 __all__ = ["choose_kernels"]
+
+_log = logging.getLogger("latentode")
 
 CANDIDATES = ("ou", "matern32")
 
@@ -71,7 +74,7 @@ def choose_kernels(
 
     Args:
         validation: (context, target) pairs in the units of `data`; without any, or for a channel that
-            none of them holds, the answer is "matern32".
+            none of them holds or whose densities are not finite, the answer is "matern32".
 
     Returns:
         A name for each of D channels.
@@ -95,11 +98,14 @@ def choose_kernels(
         process.log_density(*(_repeat(batch, len(CANDIDATES)) for batch in pair)).sum((0, 1))
         for pair in validation
     )
-    scores = torch.nan_to_num(sum(densities, torch.zeros(())), nan=-torch.inf).view(len(CANDIDATES), -1)
+    scores = sum(densities, torch.zeros(())).view(len(CANDIDATES), -1)
+    told = (counts > 0) & torch.isfinite(scores).all(0)
+    for channel in torch.nonzero((counts > 0) & ~told).flatten().tolist():
+        _log.warning(
+            "no kernel could be chosen for channel %d: log densities %s", channel, scores[:, channel].tolist()
+        )
     best = scores.argmax(0).tolist()
-    return tuple(
-        CANDIDATES[number] if counts[channel] > 0 else DEFAULT for channel, number in enumerate(best)
-    )
+    return tuple(CANDIDATES[number] if told[channel] else DEFAULT for channel, number in enumerate(best))
 
 
 def _repeat(batch: SeriesBatch, n_times: int) -> SeriesBatch:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from latentode.model import LatentODEModel
 from latentode.printing import facts_text
-from latentode.solve import Solver, solve, uses_fused
+from latentode.solve import Solver, StiffFieldError, solve, uses_fused
 
 __all__ = ["SolverReport", "report_solver"]
 
@@ -114,7 +114,7 @@ def report_solver(
     fused = uses_fused(model.field, solver)
     try:
         found = solve(model.field, z0, earliest, latest, solver)
-    except RuntimeError:  # an adaptive method that gives up on a stiff field
+    except StiffFieldError:
         return _diverged(solver, earliest, latest, tolerance, fused=fused)
     n_steps, n_evaluations = _work(model.field, z0, earliest, latest, solver, len(found.states) - 1)
 

@@ -93,6 +93,17 @@ def test_a_stiff_field_is_said_to_be_stiff():
         assert "limits the accuracy" in found.warning or "the learned field is stiff" in found.warning
 
 
+def test_another_failure_is_not_called_stiffness():
+    model = rotating(Solver(spacing=1 / 8))
+
+    def fail(*_):
+        raise RuntimeError("out of memory")
+
+    model.field.forward = fail
+    with pytest.raises(RuntimeError, match="out of memory"):
+        report_solver(model, Z0, 0.0, 8.0, tolerance=None)
+
+
 def test_the_estimator_reports_and_keeps_it_in_the_file(tmp_path):
     observed, _ = make_oscillator(n_series=12, seed=0)
     model = LatentODE(id_col="series", time_col="time", residual=None, max_iter=40, random_state=0).fit(
