@@ -75,7 +75,7 @@ class Architecture:
         return cls(
             n_channels=n_channels,
             latent_dim=latent_dim,
-            field_units=field_units or (field_width, field_width),
+            field_units=(field_width, field_width) if field_units is None else field_units,
             encoder_units=encoder_units or 64,
             decoder_units=(decoder_width,) if decoder_units is None else decoder_units,
             origin=origin,

@@ -193,7 +193,7 @@ def _summaries(times: Tensor, values: Tensor, seen: Tensor, lengths: Tensor, typ
     n_rows = times.shape[1]
     # Row (from 1; 0 for none) of the latest, second latest and first observed value of each channel in
     # reading order; as floats and over the first dimension, where extremes are found several times faster.
-    seen = seen.transpose(0, 1).contiguous()
+    seen = seen.transpose(0, 1).clone(memory_format=torch.contiguous_format)
     count = seen.sum(0)
     rank = torch.arange(1, n_rows + 1, device=times.device, dtype=values.dtype).view(-1, 1, 1)
     ranked = seen * rank

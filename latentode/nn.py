@@ -53,8 +53,9 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 class MLP(nn.Module):
     r"""x -> W_n a(... a(W_1 x + b_1) ...) + b_n: an activation between the layers and none at the end.
 
-    With no hidden units it is one linear layer. Every activation is smooth, as the convergence order
-    of the ODE solvers asks of a vector field. With `shortcut` a linear map of x is added to hidden layers, 0 at the
+    With no hidden units it is one linear layer. "tanh", "silu" and "softplus" are smooth, as the convergence order of
+    the ODE solvers asks of a vector field; "elu" has a kink in its second derivative, and a solver whose trajectories
+    cross it converges at third order at most. With `shortcut` a linear map of x is added to hidden layers, 0 at the
     start: what is nearly linear is then learned at once, and the layers are left with the rest.
 
     Shapes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from numbers import Integral
 from typing import Any
 
 from latentode.cuts import TASKS
@@ -26,6 +27,8 @@ KL, POINTWISE_KL = 0.1, 0.03
 CONTINUITY, CONTINUITY_VALUES = 0.3, 60
 
 MAY_BE_ZERO = ("weight_decay", "kl_weight", "context_weight", "residual_share", "continuity_weight")
+SHARES = ("context_weight", "residual_share")
+COUNTS = ("max_iter", "batch_size", "n_samples", "n_checks", "patience")
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,8 @@ class TrainingOptions:
         select: keeps the weights that validate best, and stops early; else the last ones stay, whatever they score.
 
     Raises:
-        ValueError: for sizes that are not positive, or an unknown task.
+        ValueError: for sizes that are not positive, shares above 1, or an unknown task.
+        TypeError: for a number of steps, series, samples or checks that is not whole.
     """
 
     max_iter: int = 1000
@@ -86,6 +90,10 @@ class TrainingOptions:
                 continue
             if not value > 0 and not (name in MAY_BE_ZERO and value == 0):
                 raise ValueError(f"{name} must be positive; got {value}")
+            if name in SHARES and value > 1:
+                raise ValueError(f"{name} is a share, from 0 to 1; got {value}")
+            if name in COUNTS and not isinstance(value, Integral):
+                raise TypeError(f"{name} must be a whole number; got {value!r}")
         if self.task not in TASKS:
             raise ValueError(f"task must be one of {', '.join(TASKS)}; got {self.task!r}")
 

@@ -289,6 +289,7 @@ PARAMETERS = [
     ({"noise_scale": "fixed"}, ValueError, "'noise_scale' .* must be a str among .* Got 'fixed'"),
     ({"span": -2.0}, ValueError, "span must be positive and finite; got -2.0"),
     ({"span": "2h"}, TypeError, "span must be a number, as the times are; got '2h'"),
+    ({"residual": None, "residual_share": 0.5}, ValueError, "residual_share is that of .* leave it None"),
     ({"span": 1e-9}, ValueError, "span=1e-09 is shorter than the time between any two observations"),
     ({"span": True}, TypeError, "span must be a number, as the times are; got True"),
     ({"residual": "rbf"}, ValueError, "residual must be one of .*; got 'rbf'"),

@@ -41,6 +41,25 @@ def test_error_falls_with_the_order_of_the_method(method, order):
     assert abs(slope - order) < 0.25  # the next order's share at these steps
 
 
+@pytest.mark.parametrize(("activation", "order"), [("tanh", 5), ("silu", 5), ("softplus", 5), ("elu", 3)])
+def test_a_field_is_as_smooth_as_its_activation(activation, order):
+    """A kink in the second derivative of elu costs the fifth order of the steps."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        field = MLPField(2, (16,), bound=None, activation=activation).double()
+    with torch.no_grad():
+        for weight in field.mlp.weights:
+            weight.mul_(4)
+    spacings = np.array([1 / 8, 1 / 16, 1 / 32, 1 / 64])
+    paths = [
+        solve(field, start(24), 0.0, 2.0, Solver("tsit5", spacing)).states[-1]
+        for spacing in [*spacings, 1 / 1024]
+    ]
+    errors = [(path - paths[-1]).square().mean().sqrt().item() for path in paths[:-1]]
+    slope = np.polyfit(np.log(spacings), np.log(errors), 1)[0]
+    assert abs(slope - order) < 0.5
+
+
 # torchdiffeq reads the knots off an interpolant of its own between its steps; that of dopri8, whose
 # steps are long, and of bosh3, which is of third order, errs more than the steps do.
 @pytest.mark.parametrize(

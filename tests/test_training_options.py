@@ -83,3 +83,18 @@ def test_what_goes_on_beyond_no_series_is_not_held_to_continuity(task, origin):
 def test_large_latent_states_learn_in_smaller_steps(latent_dim, expected):
     options = TrainingOptions.choose(_collection(20, 10), latent_dim, task="both", origin="first")
     assert options.learning_rate == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        ({"learning_rate": 0.0}, ValueError, "learning_rate must be positive; got 0.0"),
+        ({"residual_share": 2.0}, ValueError, "residual_share is a share, from 0 to 1; got 2.0"),
+        ({"context_weight": 3.0}, ValueError, "context_weight is a share, from 0 to 1; got 3.0"),
+        ({"max_iter": 2.5}, TypeError, "max_iter must be a whole number; got 2.5"),
+        ({"task": "guess"}, ValueError, "task must be one of both, interpolate, extrapolate; got 'guess'"),
+    ],
+)
+def test_wrong_options_are_named(given, error, message):
+    with pytest.raises(error, match=message):
+        TrainingOptions(**given)

@@ -97,7 +97,7 @@ class _Fitting(BaseEstimator):
                 "learning_rate": self.learning_rate,
                 "kl_weight": self.kl_weight,
                 "context_weight": self.context_weight,
-                "residual_share": self.residual_share,
+                "residual_share": self._residual_share(),
                 "continuity_weight": self._continuity_weight(),
                 "patience": self.patience,
                 "tolerance": self.tolerance,
@@ -211,6 +211,13 @@ class _Fitting(BaseEstimator):
         if self.origin is not None:
             return self.origin
         return "last" if self.task == "extrapolate" else "first"
+
+    def _residual_share(self) -> float | None:
+        if self.residual_share is not None and self.residual is None:
+            raise ValueError(
+                "residual_share is that of the residual process, and with residual=None there is none; leave it None"
+            )
+        return self.residual_share
 
     def _continuity_weight(self) -> float | None:
         if self.continuity_weight and self._origin() == "last":
