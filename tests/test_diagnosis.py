@@ -161,6 +161,19 @@ def test_text_times_are_read_for_the_description():
     )
 
 
+@pytest.mark.parametrize("name", [1, ("clock", "hours")])
+def test_text_times_are_read_whatever_their_column_is_called(name):
+    frame = ward()
+    # Not by `rename`: of a tuple pandas makes a column of two levels.
+    frame.columns = pd.Index(
+        [name if column == "hours" else column for column in frame], dtype=object, tupleize_cols=False
+    )
+    frame[name] = frame[name].astype(str)
+    report = diagnose(frame, "patient", name)
+    assert not report.fits
+    pd.testing.assert_frame_equal(report.series, diagnose(ward(), **KEYS).series)
+
+
 # What looks like a mistake ----------------------------------------------------
 
 

@@ -110,7 +110,8 @@ def _keys(frame: pd.DataFrame, roles: Roles, refused: list[str]) -> tuple[pd.Dat
         clock = _from_text(roles.time_of(frame)) if roles.time_level is None else None
         if clock is None:
             return None
-        frame = frame.assign(**{str(roles.time_name): clock})
+        frame = frame.copy()
+        frame[roles.time_name] = clock
         times = read_times(roles.time_of(frame), roles.describe_time())
     good = np.isfinite(times.whole) & np.isfinite(times.part)
     return (frame[good], kept[good]) if good.any() else None
