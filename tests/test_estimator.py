@@ -153,6 +153,14 @@ def test_clone_and_parameters(fitted):
     assert fitted.n_features_in_ == 3
 
 
+def test_nothing_of_an_earlier_fit_outlasts_the_next(frame):
+    model = LatentODE(max_iter=2, residual="ou", random_state=0).fit(frame.set_index(["patient", "hours"]))
+    assert model.feature_names_in_.tolist() == CHANNELS
+    model.fit(np.random.default_rng(0).normal(size=(120, 2)))
+    assert model.n_features_in_ == 2
+    assert not hasattr(model, "feature_names_in_")
+
+
 def test_a_fit_repeats_bit_for_bit(frame):
     torch.manual_seed(1)
     one = quick().fit(frame)

@@ -30,6 +30,9 @@ from latentode.solve import Solver, best_method
 # its parts are many examples of one kind.
 FEW_SERIES, FEW_ROWS = 5, 100
 
+# Attributes that not every fit has; those of an earlier one must not outlast it.
+OPTIONAL = ("signal_", "feature_names_in_")
+
 
 class _Fitting(BaseEstimator):
     """Fits, once the parameters have been looked at, and keeps what was learned in attributes with a final "_".
@@ -108,6 +111,8 @@ class _Fitting(BaseEstimator):
 
     def _adopt(self, fitted: Fitted) -> None:
         roles = fitted.roles
+        for name in OPTIONAL:
+            self.__dict__.pop(name, None)
         self.fitted_ = fitted
         self.fit_parameters_ = self.get_params(deep=False)
         self.module_ = fitted.model
