@@ -74,6 +74,8 @@ class Checkpoint:
         try:
             write_archive(self.path, _KIND, FORMAT_VERSION, whole, tensors, compress=False)
         except OSError as failure:
+            if failure.errno is None:
+                raise
             kept = "the one before is whole" if self.path.exists() else "there was none before"
             raise OSError(
                 failure.errno,

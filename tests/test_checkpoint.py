@@ -302,6 +302,15 @@ def test_a_full_disk_stops_the_fit_and_leaves_the_last_checkpoint(frame, left):
     assert summary(make_model(left, 10).fit(frame)) == summary(make_model(None, 10).fit(frame))
 
 
+def test_a_folder_that_vanished_is_named(tmp_path):
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    kept = Checkpoint(folder / "fit", {})
+    folder.rmdir()
+    with pytest.raises(FileNotFoundError, match=r"scratch is no folder; make it before saving fit there$"):
+        kept.write({}, {})
+
+
 @pytest.fixture
 def disk(tmp_path):
     """A small disk of its own, where the system lets us mount one."""
