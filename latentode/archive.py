@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["MALFORMED", "read_archive", "write_archive"]
+__all__ = ["MALFORMED", "half_written", "read_archive", "write_archive"]
 
 # Bytes that a file may unpack to: a thousand times what the largest usual model takes.
 MOST_BYTES = 2**32
@@ -80,6 +80,12 @@ def write_archive(
     except BaseException:
         scratch.unlink(missing_ok=True)
         raise
+
+
+def half_written(path: Path) -> list[Path]:
+    """The neighbouring files that killed processes left while they wrote the file."""
+    ours = re.compile(re.escape(f".{path.name}.") + r"\d+")
+    return [file for file in path.parent.glob(".*") if ours.fullmatch(file.name)]
 
 
 def read_archive(

@@ -13,7 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from latentode._version import __version__
-from latentode.archive import read_archive, write_archive
+from latentode.archive import half_written, read_archive, write_archive
 from latentode.series import SeriesCollection
 
 if TYPE_CHECKING:  # whoever trains the building blocks needs no pandas
@@ -89,7 +89,7 @@ class Checkpoint:
     def remove(self) -> None:
         """The run is finished; what killed ones left half written goes too."""
         self.path.unlink(missing_ok=True)
-        for scratch in self.path.parent.glob(f".{self.path.name}.*"):
+        for scratch in half_written(self.path):
             scratch.unlink(missing_ok=True)
 
     def _check_folder(self) -> None:

@@ -311,6 +311,15 @@ def test_a_folder_that_vanished_is_named(tmp_path):
         kept.write({}, {})
 
 
+@pytest.mark.parametrize("name", ["fit", "fit[1]", "*"])
+def test_a_fit_that_ended_removes_its_own_files_only(tmp_path, name):
+    kept = {f".{name}.notes", f".{name}.12.txt", ".fit1.12", f"{name}.12"}
+    for file in {f".{name}.12", *kept}:
+        (tmp_path / file).touch()
+    Checkpoint(tmp_path / name, {}).remove()
+    assert {file.name for file in tmp_path.iterdir()} == kept
+
+
 @pytest.fixture
 def disk(tmp_path):
     """A small disk of its own, where the system lets us mount one."""
