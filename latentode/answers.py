@@ -14,6 +14,7 @@ from latentode._warnings import warn_user
 from latentode.cuts import fold_contexts
 from latentode.fitting import Fitted
 from latentode.frames import Instants, Questions, SeriesTable
+from latentode.frames.columns import shown
 from latentode.inference import Queries
 from latentode.outliers import not_read
 from latentode.series import SeriesBatch, SeriesCollection
@@ -71,10 +72,9 @@ class Answers:
         away = torch.maximum(before, after) / max(1.0, self.fitted.span)
         far = asked[away > FAR]
         if len(far):
-            name = table.ids[int(far[0])]
-            name = name.item() if isinstance(name, np.generic) else name
+            first = shown(table.ids[int(far[0])])
             whose = (
-                f" ({len(far)} of {len(asked)} series, the first is {name!r})" if len(table.ids) > 1 else ""
+                f" ({len(far)} of {len(asked)} series, the first is {first})" if len(table.ids) > 1 else ""
             )
             warn_user(
                 f"times are asked that lie up to {float(away.max()):.3g} lengths of the longest training series away "

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from latentode._warnings import warn_user
+from latentode.frames.columns import shown
 from latentode.series import SeriesCollection
 
 __all__ = ["LARGEST_TARGET", "far_out", "left_out", "not_read"]
@@ -87,8 +87,7 @@ def _listed(far: Tensor, series: Tensor, columns: Sequence[Hashable], ids: Seque
         if not len(rows):
             continue
         whose = torch.unique(series[rows])
-        first = ids[int(whose[0])]
-        first = first.item() if isinstance(first, np.generic) else first
-        where = f"series {first!r}" + (f" and {len(whose) - 1} more" if len(whose) > 1 else "")
+        more = f" and {len(whose) - 1} more" if len(whose) > 1 else ""
+        where = f"series {shown(ids[int(whose[0])])}{more}"
         told.append(f"{len(rows)} of column {name!r}" + (f" ({where})" if len(ids) > 1 else ""))
     return ", ".join(told)

@@ -18,7 +18,6 @@ LAYERS = [
         "cuts",
         "holdout",
         "batches",
-        "outliers",
         "knots",
         "mixtures",
         "noise",
@@ -34,6 +33,7 @@ LAYERS = [
     {"elbo"},
     {
         "spans",
+        "outliers",
         "inference",
         "build",
         "kernel_choice",

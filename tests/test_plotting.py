@@ -282,6 +282,14 @@ def test_each_series_is_drawn_at_its_own_times():
         plot_trajectories(Ramp(frame, "patient", "hours"), frame, series="p3", times=asked)
 
 
+def test_series_without_times_are_named_by_their_number():
+    frame = on_clock()
+    frame["patient"] = frame["patient"].str[1:].astype(int)
+    asked = pd.DataFrame({"patient": [2], "hours": [5.0]})
+    with pytest.raises(ValueError, match="times holds none for series 3;"):
+        plot_trajectories(Ramp(frame, "patient", "hours"), frame, series=3, times=asked)
+
+
 def test_bands_and_paths_can_be_left_out():
     frame = on_clock()
     ax = plot_trajectories(

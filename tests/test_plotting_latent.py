@@ -305,6 +305,13 @@ def test_mistakes_are_named(arguments, message):
         plot_latent(Rotor(), cohort(), **arguments)
 
 
+def test_a_series_of_two_colours_is_named_by_its_number():
+    frame = cohort()
+    frame["patient"] = frame["patient"].str[1:].astype(int)
+    with pytest.raises(ValueError, match="color='hr' changes within series 0;"):
+        plot_embedding(Rotor(), frame, color="hr")
+
+
 def test_what_cannot_be_drawn_is_named():
     with pytest.raises(NotFittedError, match="not fitted yet"):
         plot_latent(object(), cohort())

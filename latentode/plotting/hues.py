@@ -13,6 +13,7 @@ from matplotlib.colors import Normalize, to_rgba
 from matplotlib.lines import Line2D
 
 from latentode.frames import SeriesTable
+from latentode.frames.columns import shown
 from latentode.plotting.palette import OTHERS, categories, gradient
 
 __all__ = ["Hues", "of_series"]
@@ -46,13 +47,14 @@ class Hues:
         palette = categories()
         kinds = list(known.value_counts(sort=True).index)
         kinds = [kind for kind in kinds if (known == kind).any()]  # a categorical lists absent ones too
-        shown = kinds[: len(palette) - (len(kinds) > len(palette))]
-        order = sorted(shown, key=lambda kind: (isinstance(kind, str), kind)) if _sortable(shown) else shown
-        by_kind = dict(zip(order, palette, strict=False))
+        frequent = kinds[: len(palette) - (len(kinds) > len(palette))]
+        if _sortable(frequent):
+            frequent.sort(key=lambda kind: (isinstance(kind, str), kind))
+        by_kind = dict(zip(frequent, palette, strict=False))
         colours = np.array([to_rgba(by_kind.get(value, OTHERS)) for value in values]).reshape(-1, 4)
         entries = [(str(kind), colour) for kind, colour in by_kind.items()]
-        if len(kinds) > len(shown):
-            entries.append((f"{len(kinds) - len(shown)} others", OTHERS))
+        if len(kinds) > len(frequent):
+            entries.append((f"{len(kinds) - len(frequent)} others", OTHERS))
         if values.isna().any():
             entries.append(("unknown", OTHERS))
         return cls(name, colours, entries=tuple(entries))
@@ -120,7 +122,7 @@ def of_series(table: SeriesTable, color: Any) -> pd.Series:
     if changing.any():
         name = table.ids[int(changing.idxmax())]
         raise ValueError(
-            f"color={color!r} changes within series {name!r}; a series has one colour: give a column that is "
+            f"color={color!r} changes within series {shown(name)}; a series has one colour: give a column that is "
             "constant in each, or a Series indexed by id"
         )
     first = within.first().reindex(range(len(table.ids)))

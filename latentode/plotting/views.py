@@ -11,6 +11,7 @@ import pandas as pd
 
 from latentode.frames import SeriesTable
 from latentode.frames.clock import duration, parse_times
+from latentode.frames.columns import shown
 from latentode.plotting.time_axis import clock_of
 
 __all__ = ["View", "elapsed", "look"]
@@ -88,7 +89,7 @@ def _times_asked(table: SeriesTable, place: int, times: Any) -> pd.Index:
             raise ValueError("a frame of times holds ids and times where the data do") from failure
         if ids is not None:
             asked = asked[np.asarray(ids == table.ids[place])]
-            nothing = f"times holds none for series {table.ids[place]!r}; leave it out of series"
+            nothing = f"times holds none for series {shown(table.ids[place])}; leave it out of series"
     if not len(asked):
         raise ValueError(nothing)
     zone = getattr(clock_of(table), "tz", None)
