@@ -49,6 +49,7 @@ def long_frame(times, **columns):
         (pd.timedelta_range("0", periods=6, freq="ms"), 1e-3),
         (pd.period_range("2024-01", periods=6, freq="D"), 86400.0),
         (1_700_000_000_000_000_000 + np.arange(6), 1.0),
+        (-(2**63) + 2**61 * np.arange(6), 2.0**61),
         (np.arange(6, dtype="uint8"), 1.0),
         (2_460_000.5 + np.arange(6) / 2**20, 2.0**-20),
         (pd.array([1, 2, 3, 4, 5, 6], dtype="Int64"), 1.0),

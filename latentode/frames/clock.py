@@ -46,7 +46,11 @@ class Instants:
 
     def since(self, origin: Instants) -> np.ndarray:
         """Elapsed units from `origin`, row by row: (R,) float64."""
-        return (self.whole - origin.whole).astype(np.float64) + (self.part - origin.part)
+        exact = (self.whole - origin.whole).astype(np.float64)
+        rough = self.whole.astype(np.float64) - origin.whole.astype(np.float64)
+        # Beyond, the difference of two int64 may wrap, and is no more exact as a float64.
+        whole = np.where(np.abs(rough) < 2.0**62, exact, rough)
+        return whole + (self.part - origin.part)
 
 
 def as_index(column: Any) -> pd.Index:
