@@ -9,17 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from latentode.frames.checks import check_duplicates, check_finite
 from latentode.frames.clock import read_times
 from latentode.frames.columns import read_values
+from latentode.frames.libraries import as_frame
 from latentode.frames.roles import Roles, find_roles
 from latentode.frames.statics import StaticValues, read_static
-from latentode.frames.table import (
-    SeriesTable,
-    _as_frame,
-    _check_duplicates,
-    _check_finite,
-    read_keys,
-)
+from latentode.frames.table import SeriesTable, read_keys
 
 __all__ = ["read_leniently"]
 
@@ -42,7 +38,7 @@ def read_leniently(
     """
     refused: list[str] = []
     try:
-        frame, from_array = _as_frame(data)
+        frame, from_array = as_frame(data)
         roles = find_roles(frame, id_col, time_col, value_cols, static_cols, from_array=from_array)
     except (TypeError, ValueError) as failure:
         return None, [str(failure)]
@@ -67,12 +63,12 @@ def read_leniently(
     roles = replace(roles, static_cols=tuple(one.name for one in statics))
     table = SeriesTable(frame, roles, ids, codes, times, values, statics)
     try:
-        _check_finite(table)
+        check_finite(table)
     except ValueError as failure:
         refused.append(str(failure))
         table = replace(table, values=np.where(np.isinf(table.values), np.nan, table.values))
     try:
-        _check_duplicates(table)
+        check_duplicates(table)
     except ValueError as failure:
         refused.append(str(failure))
     return table, refused

@@ -1,4 +1,4 @@
-"""Frames of other libraries: read as pandas', answered in kind."""
+"""Data of any library: read as a frame of pandas, answered in kind."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import Any, TypeVar, cast
 
 import pandas as pd
 
-__all__ = ["answers_in_kind", "to_pandas"]
+from latentode.frames.arrays import as_array
+
+__all__ = ["answers_in_kind", "as_frame", "to_pandas"]
 
 # Libraries whose frames narwhals reads and that lie in memory as a whole.
 LIBRARIES = ("polars", "pyarrow", "modin", "cudf")
@@ -50,6 +52,30 @@ def to_pandas(data: Any) -> Any:
     if hasattr(read, "columns"):
         return read.to_pandas()
     return read.alias("times").to_frame().to_pandas()["times"]  # by way of a frame zones are kept
+
+
+def as_frame(data: Any) -> tuple[pd.DataFrame, bool]:
+    """A frame, series or array of any library as a frame of pandas, and whether it was an array.
+
+    Raises:
+        TypeError: for anything else.
+        ValueError: where two columns share a name, or there is no row.
+    """
+    data = to_pandas(data)
+    if isinstance(data, pd.DataFrame):
+        frame, from_array = data, False
+    elif isinstance(data, pd.Series):
+        frame, from_array = data.to_frame("value" if data.name is None else data.name), False
+    elif isinstance(data, list) or hasattr(data, "__array__") or hasattr(data, "toarray"):
+        frame, from_array = pd.DataFrame(as_array(data)), True
+    else:
+        raise TypeError(f"expected a pandas DataFrame, one of polars or an array; got {type(data).__name__}")
+    if not frame.columns.is_unique:
+        twice = frame.columns[frame.columns.duplicated()][0]
+        raise ValueError(f"two columns are called {twice!r}; column names must be unique")
+    if len(frame) == 0:
+        raise ValueError("the frame is empty: it has no rows")
+    return frame, from_array
 
 
 def _library(data: Any) -> str:

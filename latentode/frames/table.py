@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 import torch
 
-from latentode.frames.arrays import as_array
+from latentode.frames.checks import check_duplicates, check_finite
 from latentode.frames.clock import Instants, as_index, read_times
 from latentode.frames.columns import read_values, shown
-from latentode.frames.hints import likely_id, role_hint
-from latentode.frames.libraries import to_pandas
+from latentode.frames.hints import role_hint
+from latentode.frames.libraries import as_frame
 from latentode.frames.roles import Roles, find_roles
 from latentode.frames.statics import Statics, StaticValues, read_static
 from latentode.series import SeriesCollection
@@ -134,14 +134,14 @@ def read_frame(
     Raises:
         TypeError, ValueError: for whatever is wrong with the frame, naming series and column.
     """
-    frame, from_array = _as_frame(data)
+    frame, from_array = as_frame(data)
     roles = find_roles(frame, id_col, time_col, value_cols, static_cols, from_array=from_array)
     ids, codes, times = read_keys(frame, roles, like=like)
     learned = {} if statics is None else {column.name: column for column in statics.columns}
     described = tuple(read_static(frame, name, ids, codes, learned.get(name)) for name in roles.static_cols)
     table = SeriesTable(frame, roles, ids, codes, times, _read_channels(frame, roles), described)
-    _check_finite(table)
-    _check_duplicates(table)
+    check_finite(table)
+    check_duplicates(table)
     return table
 
 
@@ -174,24 +174,6 @@ def read_keys(
     return ids, codes, times
 
 
-def _as_frame(data: Any) -> tuple[pd.DataFrame, bool]:
-    data = to_pandas(data)
-    if isinstance(data, pd.DataFrame):
-        frame, from_array = data, False
-    elif isinstance(data, pd.Series):
-        frame, from_array = data.to_frame("value" if data.name is None else data.name), False
-    elif isinstance(data, list) or hasattr(data, "__array__") or hasattr(data, "toarray"):
-        frame, from_array = pd.DataFrame(as_array(data)), True
-    else:
-        raise TypeError(f"expected a pandas DataFrame, one of polars or an array; got {type(data).__name__}")
-    if not frame.columns.is_unique:
-        twice = frame.columns[frame.columns.duplicated()][0]
-        raise ValueError(f"two columns are called {twice!r}; column names must be unique")
-    if len(frame) == 0:
-        raise ValueError("the frame is empty: it has no rows")
-    return frame, from_array
-
-
 def _read_channels(frame: pd.DataFrame, roles: Roles) -> np.ndarray:
     """The channels side by side: (R, D)."""
     columns, ids = [], roles.id_of(frame)
@@ -202,83 +184,6 @@ def _read_channels(frame: pd.DataFrame, roles: Roles) -> np.ndarray:
             hint = role_hint(frame[name], single=roles.is_single, by_index=roles.time_level is not None)
             raise TypeError(f"{failure}{hint}") from None
     return np.column_stack(columns).reshape(len(frame), len(columns))
-
-
-def _check_finite(table: SeriesTable) -> None:
-    infinite = np.isinf(table.values)
-    if infinite.any():
-        row, column = (int(i[0]) for i in np.nonzero(infinite))
-        raise ValueError(
-            f"{_where(table, row)}: column {table.roles.value_cols[column]!r} is infinite; "
-            "mark what was not observed as NaN, e.g. df.replace([np.inf, -np.inf], np.nan)"
-        )
-
-
-def _check_duplicates(table: SeriesTable) -> None:
-    """Rows of one series and time may complement each other; they must not contradict each other."""
-    times, codes = table.times, table.codes
-    order = np.lexsort((times.part, times.whole, codes))
-    repeats = np.flatnonzero(
-        (codes[order][1:] == codes[order][:-1])
-        & (times.whole[order][1:] == times.whole[order][:-1])
-        & (times.part[order][1:] == times.part[order][:-1])
-    )
-    if not len(repeats):
-        return
-    # Compare every observed value with the smallest and the largest of its (series, time) group.
-    new_group = np.ones(len(order), dtype=bool)
-    new_group[repeats + 1] = False
-    starts = np.flatnonzero(new_group)
-    values = table.values[order]
-    low = np.minimum.reduceat(np.where(np.isnan(values), np.inf, values), starts)
-    high = np.maximum.reduceat(np.where(np.isnan(values), -np.inf, values), starts)
-    conflict = high > low
-    if not conflict.any():
-        return
-    group, column = (int(i[0]) for i in np.nonzero(conflict))
-    row = int(order[starts[group]])
-    keys = table.roles
-    forgotten = likely_id(table.frame, keys.key_columns, table.times) if keys.is_single else None
-    if forgotten is not None:
-        raise ValueError(
-            f"{_where(table, row)} has two rows with different {keys.value_cols[column]!r} values, and column "
-            f"{forgotten!r} tells such rows apart: does it say which series a row belongs to? Then name it with "
-            f"id_col={forgotten!r}"
-        )
-    remedy = f"df = df.groupby({_key_names(keys)}).agg({_merging(keys)})"
-    raise ValueError(
-        f"{_where(table, row)} has two rows with different {keys.value_cols[column]!r} values; times must "
-        f"be unique within a series. Merge them first, e.g. {remedy}"
-    )
-
-
-def _where(table: SeriesTable, row: int) -> str:
-    """'series 'patient 17' at hours=3.5', for messages."""
-    time = table.roles.time_of(table.frame)[row]
-    name = table.roles.time_name if table.roles.time_name is not None else "time"
-    if table.roles.is_single:
-        return f"the series at {name}={time}"
-    return f"series {shown(table.ids[table.codes[row]])} at {name}={time}"
-
-
-def _merging(roles: Roles) -> str:
-    """How rows become one: the mean of each channel, and the first of what describes a series."""
-    if len(roles.value_cols) + len(roles.static_cols) > 8:
-        return "lambda x: x.mean() if x.dtype.kind in 'iuf' else x.iloc[0]"
-    how = dict.fromkeys(roles.value_cols, "mean") | dict.fromkeys(roles.static_cols, "first")
-    return repr(how)
-
-
-def _key_names(roles: Roles) -> str:
-    """What to group a frame by so that one row is left for each series and time."""
-    if roles.is_single:
-        return "level=0" if roles.time_level is not None else f"{roles.time_name!r}, as_index=False"
-    if roles.id_level is not None and roles.time_level is not None:
-        return "level=[0, 1]"
-    if roles.time_level is None:
-        return f"[{roles.id_name!r}, {roles.time_name!r}], as_index=False"
-    time = "df.index" if roles.time_name is None else f"{roles.time_name!r}"
-    return f"[{roles.id_name!r}, {time}]"
 
 
 def _name(name: Hashable | None, otherwise: str) -> str:

@@ -1,0 +1,102 @@
+"""What the rows of a frame must not hold once they are read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from latentode.frames.columns import shown
+from latentode.frames.hints import likely_id
+from latentode.frames.roles import Roles
+
+if TYPE_CHECKING:  # reading a table checks it
+    from latentode.frames.table import SeriesTable
+
+__all__ = ["check_duplicates", "check_finite"]
+
+
+def check_finite(table: SeriesTable) -> None:
+    """Refuses infinite values.
+
+    Raises:
+        ValueError: naming the first one's series, time and column.
+    """
+    infinite = np.isinf(table.values)
+    if infinite.any():
+        row, column = (int(i[0]) for i in np.nonzero(infinite))
+        raise ValueError(
+            f"{_where(table, row)}: column {table.roles.value_cols[column]!r} is infinite; "
+            "mark what was not observed as NaN, e.g. df.replace([np.inf, -np.inf], np.nan)"
+        )
+
+
+def check_duplicates(table: SeriesTable) -> None:
+    """Rows of one series and time may complement each other; they must not contradict each other.
+
+    Raises:
+        ValueError: naming the first that do, and how to merge them or which id was forgotten.
+    """
+    times, codes = table.times, table.codes
+    order = np.lexsort((times.part, times.whole, codes))
+    repeats = np.flatnonzero(
+        (codes[order][1:] == codes[order][:-1])
+        & (times.whole[order][1:] == times.whole[order][:-1])
+        & (times.part[order][1:] == times.part[order][:-1])
+    )
+    if not len(repeats):
+        return
+    # Compare every observed value with the smallest and the largest of its (series, time) group.
+    new_group = np.ones(len(order), dtype=bool)
+    new_group[repeats + 1] = False
+    starts = np.flatnonzero(new_group)
+    values = table.values[order]
+    low = np.minimum.reduceat(np.where(np.isnan(values), np.inf, values), starts)
+    high = np.maximum.reduceat(np.where(np.isnan(values), -np.inf, values), starts)
+    conflict = high > low
+    if not conflict.any():
+        return
+    group, column = (int(i[0]) for i in np.nonzero(conflict))
+    row = int(order[starts[group]])
+    keys = table.roles
+    forgotten = likely_id(table.frame, keys.key_columns, table.times) if keys.is_single else None
+    if forgotten is not None:
+        raise ValueError(
+            f"{_where(table, row)} has two rows with different {keys.value_cols[column]!r} values, and column "
+            f"{forgotten!r} tells such rows apart: does it say which series a row belongs to? Then name it with "
+            f"id_col={forgotten!r}"
+        )
+    remedy = f"df = df.groupby({_key_names(keys)}).agg({_merging(keys)})"
+    raise ValueError(
+        f"{_where(table, row)} has two rows with different {keys.value_cols[column]!r} values; times must "
+        f"be unique within a series. Merge them first, e.g. {remedy}"
+    )
+
+
+def _where(table: SeriesTable, row: int) -> str:
+    """'series 'patient 17' at hours=3.5', for messages."""
+    time = table.roles.time_of(table.frame)[row]
+    name = table.roles.time_name if table.roles.time_name is not None else "time"
+    if table.roles.is_single:
+        return f"the series at {name}={time}"
+    return f"series {shown(table.ids[table.codes[row]])} at {name}={time}"
+
+
+def _merging(roles: Roles) -> str:
+    """How rows become one: the mean of each channel, and the first of what describes a series."""
+    if len(roles.value_cols) + len(roles.static_cols) > 8:
+        return "lambda x: x.mean() if x.dtype.kind in 'iuf' else x.iloc[0]"
+    how = dict.fromkeys(roles.value_cols, "mean") | dict.fromkeys(roles.static_cols, "first")
+    return repr(how)
+
+
+def _key_names(roles: Roles) -> str:
+    """What to group a frame by so that one row is left for each series and time."""
+    if roles.is_single:
+        return "level=0" if roles.time_level is not None else f"{roles.time_name!r}, as_index=False"
+    if roles.id_level is not None and roles.time_level is not None:
+        return "level=[0, 1]"
+    if roles.time_level is None:
+        return f"[{roles.id_name!r}, {roles.time_name!r}], as_index=False"
+    time = "df.index" if roles.time_name is None else f"{roles.time_name!r}"
+    return f"[{roles.id_name!r}, {time}]"
