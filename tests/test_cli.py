@@ -352,6 +352,42 @@ MISTAKES = {
         ["plot", "MODEL", "--kind", "latent", "--out", "p.png"],
         "draws a table with the model",
     ),
+    "a band around a training history": (
+        ["plot", "MODEL", "--kind", "history", "--level", "50", "--out", "p.png"],
+        "--level changes nothing in --kind history; leave it out",
+    ),
+    "a colour of trajectories": (
+        ["plot", "MODEL", "DATA", "--color", "flat", "--out", "p.png"],
+        "--color changes nothing in --kind trajectories",
+    ),
+    "some series of an embedding": (
+        ["plot", "MODEL", "DATA", "--kind", "embedding", "--series", "p0", "--out", "p.png"],
+        "--series changes nothing in --kind embedding",
+    ),
+    "the future of an embedding": (
+        ["plot", "MODEL", "DATA", "--kind", "embedding", "--horizon", "3", "--out", "p.png"],
+        "--horizon changes nothing in --kind embedding",
+    ),
+    "data of the prior": (
+        ["plot", "MODEL", "labs.csv", "--kind", "prior", "--out", "p.png"],
+        "--kind prior draws the model by itself; leave out labs.csv",
+    ),
+    "columns of a model": (
+        ["plot", "MODEL", "DATA", "--id", "patient", "--out", "p.png"],
+        "--id is for a table alone",
+    ),
+    "the future of a table": (
+        ["plot", "DATA", "--id", "patient", "--time", "hours", "--horizon", "3", "--out", "p.png"],
+        "--horizon is for a model's picture, and this is a table's",
+    ),
+    "series of a table without ids": (
+        ["plot", "DATA", "--time", "hours", "--values", "hr", "--series", "p0", "--out", "p.png"],
+        "--series names series by their id; say which column holds it with --id",
+    ),
+    "channels twice": (
+        ["plot", "DATA", "--time", "hours", "--values", "hr", "--channels", "hr", "--out", "p.png"],
+        "--channels and --values both say which columns to draw",
+    ),
     "unknown series": (
         ["plot", "MODEL", "DATA", "--series", "p99", "--out", "p.png"],
         "series 'p99' is not in the table",

@@ -14,8 +14,8 @@ TASKS = ("both", "interpolate", "extrapolate")
 
 
 def make_parser() -> argparse.ArgumentParser:
-    plain = {"formatter_class": argparse.RawDescriptionHelpFormatter}
     """The parser of the whole command line; it loads neither torch nor pandas."""
+    plain = {"formatter_class": argparse.RawDescriptionHelpFormatter}
     parser = argparse.ArgumentParser(prog="latentode", description=texts.HELP, **plain)  # type: ignore[arg-type]
     parser.add_argument("--version", action="version", version=f"latentode {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -111,14 +111,13 @@ def make_parser() -> argparse.ArgumentParser:
     plot.add_argument(
         "--kind",
         choices=("trajectories", "latent", "embedding", "prior", "history"),
-        default="trajectories",
         help="which picture of a model (default: trajectories)",
     )
     plot.add_argument("--out", required=True, help="file of the picture")
     plot.add_argument("--series", nargs="+", metavar="ID", help="the first few, if not given")
     plot.add_argument("--channels", nargs="+", metavar="COLUMN", help="all, if not given")
     plot.add_argument("--horizon", help="how far beyond the last observation")
-    plot.add_argument("--level", nargs="+", type=float, default=[90.0], help="coverage of bands, percent")
+    plot.add_argument("--level", nargs="+", type=float, help="coverage of bands, percent (default: 90)")
     plot.add_argument("--color", metavar="COLUMN", help="colours a portrait or an embedding")
     plot.add_argument("--dpi", type=float, default=150.0, help="dots per inch of a .png (default: 150)")
 
