@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from latentode._warnings import warn_user
 from latentode.build import Architecture, build_model
 from latentode.calibration import Calibration
 from latentode.checkpoint import Checkpoint
@@ -269,17 +270,16 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
         reach=None if problem.span is None else problem.span / scaling.time_unit,
         verdict=replace(verdict, seconds=history[-1].seconds + apart),
     )
-    # Warnings point past `fit` and the wrappers around it and this, to the user's own line.
     warning = fitted.solver_report().warning
     if warning is not None:
-        warnings.warn(warning, stacklevel=6)
+        warn_user(warning)
     for silent in silent_channels(fitted.roles.value_cols, fitted.signal):
-        warnings.warn(silent, stacklevel=6)
+        warn_user(silent)
     collapsed = _collapsed(fitted, options)
     if collapsed is not None:
-        warnings.warn(collapsed, stacklevel=6)
+        warn_user(collapsed)
     if history[-1].ended == "interrupt":
-        warnings.warn(_interrupted(history[-1], options, problem.checkpoint), stacklevel=6)
+        warn_user(_interrupted(history[-1], options, problem.checkpoint))
     elif problem.checkpoint is not None:
         problem.checkpoint.remove()
     return fitted

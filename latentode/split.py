@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from latentode._warnings import warn_user
 from latentode.cuts import split_contexts
 from latentode.frames import Scaling, SeriesTable, Statics
 from latentode.holdout import withhold_rows, withhold_series
@@ -76,9 +76,8 @@ def split_data(
 def _warn_of_idle(statics: Statics) -> None:
     if statics.idle:
         listed = ", ".join(map(repr, statics.idle))
-        warnings.warn(
-            f"static columns that are the same in all training series tell nothing and are ignored: {listed}",
-            stacklevel=8,  # as above
+        warn_user(
+            f"static columns that are the same in all training series tell nothing and are ignored: {listed}"
         )
 
 

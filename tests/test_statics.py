@@ -137,8 +137,10 @@ def test_without_them_not_a_bit_changes():
     plain = small(static_cols=None).fit(frame).predict(frame)
     pd.testing.assert_frame_equal(small(static_cols=[]).fit(frame).predict(frame), plain)
     # One that is the same everywhere is ignored, by name.
-    with pytest.warns(UserWarning, match="same in all training series tell nothing and are ignored: 'ward'$"):
+    said = "same in all training series tell nothing and are ignored: 'ward'$"
+    with pytest.warns(UserWarning, match=said) as caught:
         same = small(static_cols=["ward"]).fit(frame.assign(ward="b"))
+    assert caught[0].filename == __file__  # it points at the line that called fit
     pd.testing.assert_frame_equal(same.predict(frame.assign(ward="c")), plain)
     assert same.static_cols_ == ["ward"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from numbers import Integral
@@ -14,6 +13,7 @@ import torch
 from sklearn.base import BaseEstimator
 
 from latentode._checks import check_choice, check_device, check_units
+from latentode._warnings import warn_user
 from latentode.checkpoint import Checkpoint, identify
 from latentode.estimator.seeds import seed_of
 from latentode.fitting import Fitted, FittingProblem, fit_model
@@ -247,16 +247,14 @@ def _warn_of_little(table: SeriesTable) -> None:
     observed = table.observed_rows
     n_series, n_rows = len(np.unique(table.codes[observed])), int(observed.sum())
     if n_series < FEW_SERIES and n_rows < FEW_ROWS:
-        warnings.warn(
+        warn_user(
             f"{n_rows} observed rows in {n_series} series are too little to learn from: forecasts may be no "
             "better than the last value carried forward, and their bands far too narrow. Fit more series, or "
-            "compare with simple answers on data held back",
-            UserWarning,
-            stacklevel=5,  # past `fit` and the wrappers around it, to the user's own line
+            "compare with simple answers on data held back"
         )
 
 
 def _warn_of_statics(table: SeriesTable) -> None:
     for name, values in zip(table.roles.value_cols, table.values.T, strict=True):
         if is_static(values, table.codes):
-            warnings.warn(f"column {describes_series(name)}", UserWarning, stacklevel=5)
+            warn_user(f"column {describes_series(name)}")

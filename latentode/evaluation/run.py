@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from latentode._checks import check_levels, check_number
+from latentode._warnings import warn_user
 from latentode.baselines import (
     Contexts,
     Ridge,
@@ -157,10 +157,9 @@ def _warn_of_overlap(table: SeriesTable, training: SeriesTable) -> None:
     share = (alike / rows["series"].value_counts()).dropna()
     both = common[share.index[share >= SAME]]
     if len(both):
-        warnings.warn(
+        warn_user(
             f"{len(both)} of {len(table.ids)} series to evaluate on are in train as well, such as {shown(both[0])}: "
-            "who was fitted to them, the model or ridge, knows what is hidden. Evaluate on series that no fit has seen",
-            stacklevel=6,  # past this, `evaluate` and the wrappers around the method, to the user's own line
+            "who was fitted to them, the model or ridge, knows what is hidden. Evaluate on series that no fit has seen"
         )
 
 
