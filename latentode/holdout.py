@@ -7,10 +7,10 @@ from torch import Tensor
 
 from latentode.series import SeriesBatch, SeriesCollection
 
-__all__ = ["can_select", "withhold_rows", "withhold_series"]
+__all__ = ["MIN_TO_WITHHOLD", "can_select", "withhold_rows", "withhold_series"]
 
 # With fewer series than this, withholding some would cost training more than they tell.
-MIN_SERIES = 10
+MIN_TO_WITHHOLD = 10
 
 # Series that validate at most: their score is then known to a few hundredths of a nat.
 MAX_VALIDATING = 300
@@ -29,7 +29,7 @@ def withhold_series(collection: SeriesCollection, fraction: float, generator: to
     """
     held = torch.zeros(len(collection), dtype=torch.bool)
     observed = torch.nonzero(collection.lengths > 0).flatten()
-    if len(observed) >= MIN_SERIES and fraction > 0:
+    if len(observed) >= MIN_TO_WITHHOLD and fraction > 0:
         n_held = min(MAX_VALIDATING, len(observed) - 1, max(2, round(fraction * len(observed))))
         held[observed[torch.randperm(len(observed), generator=generator)[:n_held]]] = True
     return held

@@ -53,7 +53,7 @@ APART = {
     "demo": {"datasets"},
     "__main__": {"cli"},
     "plotting": {"frames"},
-    "diagnosis": {"frames", "printing"},
+    "diagnosis": {"frames", "holdout", "printing", "series"},
     "datasets": set(),
     "__init__": None,
 }

@@ -18,14 +18,10 @@ from latentode.diagnosis.unnamed import guess_roles, say_guess
 from latentode.frames import SeriesTable, StaticValues, to_pandas
 from latentode.frames.columns import shown
 from latentode.frames.lenient import read_leniently
+from latentode.holdout import MIN_TO_WITHHOLD
+from latentode.series import MAX_ROWS
 
 __all__ = ["diagnose"]
-
-# A series of more observations is read through spans of so many; see `LatentODE`.
-LONG = 256
-
-# With fewer series than this rows are withheld for validation in place of series.
-FEW_SERIES = 10
 
 
 def diagnose(
@@ -201,17 +197,15 @@ def _look_at_series(table: SeriesTable, series: pd.DataFrame) -> list[Finding]:
             "can be learned from those"
         )
         found.append(Finding("note", "single rows", text))
-    if 1 < len(series) < FEW_SERIES or (len(series) == 1 and series["rows"].iloc[0] < 50):
+    if 1 < len(series) < MIN_TO_WITHHOLD or (len(series) == 1 and series["rows"].iloc[0] < 50):
         text = (
             f"{len(series)} series with {int(series['rows'].sum())} rows are few: rows are withheld for validation "
             "instead of series, and the bands of forecasts can be too narrow"
         )
         found.append(Finding("note", "few series", text))
     longest = int(series["rows"].max())
-    if longest > LONG:
-        text = (
-            f"series of more than {LONG} rows (the longest has {longest}) have a z0 for each of several spans"
-        )
+    if longest > MAX_ROWS:
+        text = f"series of more than {MAX_ROWS} rows (the longest has {longest}) have a z0 for each of several spans"
         found.append(Finding("note", "long series", text))
     return found
 

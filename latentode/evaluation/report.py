@@ -14,7 +14,7 @@ from latentode._checks import check_choice
 from latentode.evaluation.tally import ALL_LEADS, INTERVAL, MODEL
 from latentode.printing import table_text
 
-__all__ = ["Evaluation", "Scope"]
+__all__ = ["ENOUGH_VALUES", "MAX_CHANNELS", "MISS", "Evaluation", "Scope"]
 
 # More channels than this are told by one line each, all lead times together.
 MAX_CHANNELS = 6

@@ -19,7 +19,7 @@ ALL_LEADS = "all"
 INTERVAL = 90
 
 # Fewer series than this say next to nothing of how much series differ; intervals are NaN then.
-MIN_SERIES = 5
+MIN_TO_BOOTSTRAP = 5
 
 # Bootstrap draws that are weighed at once.
 DRAWS_AT_ONCE = 100
@@ -159,7 +159,7 @@ class Tally:
         shape = (2, len(self.predictors), len(self.bins) + 1, len(self.channels))
         intervals = {name: np.full(shape, np.nan) for name in ("rmse", "mae", "skill", "mae_skill")}
         present = np.flatnonzero(self.counts.any((1, 2)))
-        if len(present) < MIN_SERIES or not n_bootstrap:
+        if len(present) < MIN_TO_BOOTSTRAP or not n_bootstrap:
             return estimates, intervals
         weights = generator.multinomial(len(present), np.full(len(present), 1 / len(present)), n_bootstrap)
         edges = np.array([(100 - INTERVAL) / 200, (100 + INTERVAL) / 200])

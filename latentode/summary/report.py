@@ -9,13 +9,11 @@ import numpy as np
 import pandas as pd
 
 from latentode.evaluation import LEVELS, Evaluation, span
+from latentode.evaluation.report import MAX_CHANNELS
 from latentode.printing import facts_html, facts_text, list_html, list_text, table_text
 from latentode.solver_report import SolverReport
 
 __all__ = ["Summary"]
-
-# More channels than this share one line of coverage for each task.
-MAX_CHANNELS = 6
 
 # Lengths of memory beyond so many spans of a usual series are all the same.
 LONGEST = 100.0

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from latentode.calibration import MIN_SERIES
+from latentode.evaluation.report import ENOUGH_VALUES, MISS
 from latentode.fitting import Fitted
 from latentode.frames import CategoryColumn, NumberColumn
 from latentode.likelihoods import Likelihood
@@ -29,9 +30,6 @@ IN_THE_WAY = 0.95
 
 # Noise of this share of a channel's spread leaves nothing to predict.
 ALL_NOISE = 0.9
-
-# Bands that hold the truth so much more or less often than they say, told of so many values at least.
-MISS, ENOUGH_VALUES = 0.05, 100
 
 
 def summarize(fitted: Fitted, parameters: Mapping[str, Any]) -> Summary:
