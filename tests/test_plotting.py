@@ -427,6 +427,8 @@ def test_a_model_must_be_fitted():
 
 
 class Trained:
+    value_cols_ = ("hr",)
+
     def __init__(self, validation):
         n = len(validation)
         iteration = 10 * np.arange(1, n + 1)

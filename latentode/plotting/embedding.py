@@ -9,11 +9,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from latentode.frames import to_pandas
+from latentode.plotting.fitted import read_for
 from latentode.plotting.hues import Hues, of_series
 from latentode.plotting.palette import model_colour
 from latentode.plotting.panels import marker_size
 from latentode.plotting.planes import Plane
-from latentode.plotting.portrait import read_for
 
 __all__ = ["plot_embedding"]
 

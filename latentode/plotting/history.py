@@ -6,8 +6,8 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-from sklearn.exceptions import NotFittedError
 
+from latentode.plotting.fitted import check_fitted
 from latentode.plotting.palette import TRUTH, ink, model_colour
 
 __all__ = ["plot_history"]
@@ -38,9 +38,8 @@ def plot_history(model: Any, *, solver: bool = False, steps: bool = False, ax: A
         sklearn.exceptions.NotFittedError: for a model that is not fitted.
         ValueError: where `ax` holds another number of Axes.
     """
-    history = getattr(model, "history_", None)
-    if history is None:
-        raise NotFittedError("the model is not fitted yet; call fit first")
+    check_fitted(model)
+    history = model.history_
     if ax is None:
         ratios = (3, 2, 2, 2)[: 2 + solver + steps]
         size = (1.44 * sum(ratios), 2.9)

@@ -11,8 +11,8 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgba
 from matplotlib.lines import Line2D
 
-from latentode.frames import SeriesTable, read_frame, to_pandas
-from latentode.plotting.fitted import check_fitted
+from latentode.frames import SeriesTable, to_pandas
+from latentode.plotting.fitted import read_for
 from latentode.plotting.hues import Hues, of_series
 from latentode.plotting.palette import ink
 from latentode.plotting.panels import choose
@@ -20,7 +20,7 @@ from latentode.plotting.planes import Plane
 from latentode.plotting.time_axis import unit_of
 from latentode.plotting.views import View, elapsed, look
 
-__all__ = ["plot_latent", "read_for"]
+__all__ = ["plot_latent"]
 
 # Series that are drawn where none are chosen: more hide the field.
 MOST_ORBITS = 24
@@ -116,16 +116,6 @@ def _emptiest_corner(ax: Any, points: np.ndarray) -> str:
         "lower left": (~right & lower).sum(),
     }
     return min(counts, key=lambda corner: counts[corner])
-
-
-def read_for(model: Any, df: Any) -> SeriesTable:
-    """The frame as the model reads it.
-
-    Raises:
-        sklearn.exceptions.NotFittedError: for a model that is not fitted.
-    """
-    check_fitted(model)
-    return read_frame(df, id_col=model.id_col, time_col=model.time_col, value_cols=model.value_cols_)
 
 
 def _joined(model: Any, times: pd.Index, states: np.ndarray) -> np.ndarray:

@@ -10,8 +10,8 @@ import pandas as pd
 from matplotlib.patches import Patch
 
 from latentode._checks import check_levels, check_number
-from latentode.frames import Instants, SeriesTable, read_frame, to_pandas
-from latentode.plotting.fitted import check_fitted
+from latentode.frames import to_pandas
+from latentode.plotting.fitted import check_fitted, read_for
 from latentode.plotting.palette import BAND, SHADE, TRUTH, ink, model_colour
 from latentode.plotting.panels import Panels, choose, marker_size
 from latentode.plotting.time_axis import TimeAxis
@@ -75,13 +75,13 @@ def plot_trajectories(
     if times is not None and horizon is not None:
         raise ValueError("times and horizon both say how far to draw; give one of them")
     df = to_pandas(df)
-    table = _read(model, df, model.value_cols_)
+    table = read_for(model, df)
     if table.roles.is_single and series is not None:
         raise ValueError(f"the data are a single series without an id; leave out series={series!r}")
     chosen = choose(series, list(table.ids), "series", most=3)
     names = [model.value_cols_[place] for place in choose(channels, model.value_cols_, "channel")]
     truth = to_pandas(truth)
-    held_out = None if truth is None else _read(model, truth, names, like=table.times)
+    held_out = None if truth is None else read_for(model, truth, names, like=table.times)
     if held_out is not None and not table.ids[chosen].isin(held_out.ids).any():
         raise ValueError(f"truth holds none of the series drawn, {list(table.ids[chosen])}")
     views = [look(table, place, held_out, times, horizon) for place in chosen]
@@ -112,10 +112,6 @@ def plot_trajectories(
     panels.label(titles, axis.label(table.roles.time_name), names)
     panels.add_legend(instead=_band_patches(levels))
     return panels.returned
-
-
-def _read(model: Any, df: Any, channels: Sequence[Hashable], like: Instants | None = None) -> SeriesTable:
-    return read_frame(df, id_col=model.id_col, time_col=model.time_col, value_cols=channels, like=like)
 
 
 def _numbers(column: pd.Series) -> np.ndarray:
