@@ -143,7 +143,7 @@ def identify(
         start: the weights that the fit goes on from, None for fresh ones.
         statics: what static columns say of the series.
     """
-    identity = {name: repr(_plain(value)) for name, value in parameters.items() if name not in FREE}
+    identity = {name: repr(_comparable(value)) for name, value in parameters.items() if name not in FREE}
     rows = {"times": data.times, "values": data.values, "mask": data.mask, "starts": data.starts}
     size = f"{len(data)} series, {len(data.times)} rows, {data.n_channels} channels"
     identity["the data"] = f"{size} (sha256 {_digest(rows)})"
@@ -163,10 +163,10 @@ def _digest(tensors: Mapping[str, Tensor]) -> str:
     return found.hexdigest()[:16]
 
 
-def _plain(value: Any) -> Any:
+def _comparable(value: Any) -> Any:
     """Equal settings as equal objects: a list for a tuple, an array or an index, a float for NumPy's."""
     if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [_comparable(item) for item in value]
     return value

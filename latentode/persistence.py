@@ -48,11 +48,11 @@ def save_fitted(path: str | os.PathLike[str], parameters: Mapping[str, Any], fit
             )
     description = {
         "written_by": __version__,
-        "parameters": _plain(parameters),
-        "roles": _plain(asdict(roles)),
-        "statics": [_plain(asdict(column)) for column in fitted.statics.columns],
+        "parameters": _as_json(parameters),
+        "roles": _as_json(asdict(roles)),
+        "statics": [_as_json(asdict(column)) for column in fitted.statics.columns],
         "clock": {"kind": fitted.clock.kind, "aware": fitted.clock.aware},
-        "architecture": _plain(asdict(fitted.architecture)),
+        "architecture": _as_json(asdict(fitted.architecture)),
         "solver": asdict(fitted.model.solver),
         "dtype": str(fitted.dtype).removeprefix("torch."),
         "time_unit": fitted.scaling.time_unit,
@@ -199,7 +199,7 @@ def _verdict(
     )
 
 
-def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
+def _as_json(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings as JSON holds them."""
 
     def plain(name: str, value: Any) -> Any:
