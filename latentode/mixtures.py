@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["LARGEST_SCORE", "NormalMixture", "mixture_quantile", "mixture_score", "value_at_score"]
+__all__ = ["LARGEST_SCORE", "NormalMixture", "mixture_score", "value_at_score"]
 
 # Phi is 0 in double precision from -38 on.
 LARGEST_SCORE = 35.0
@@ -60,16 +60,6 @@ def _mean(values: Tensor, share: Tensor | None) -> Tensor:
 def _phi(x: Tensor) -> Tensor:
     """Phi(x), exact to all digits far below 0 too, where torch's own ndtr cancels."""
     return 0.5 * torch.erfc(-SQRT_HALF * x)
-
-
-def mixture_quantile(means: Tensor, std: Tensor, quantile: float) -> Tensor:
-    r"""X with (1/S) sum_s Phi((x - mean_s) / std) = quantile: a normal mixture's quantile, not a sample's.
-
-    Shapes:
-        means (S, ...), std (...) -> (...).
-    """
-    z = torch.special.ndtri(torch.tensor(quantile, dtype=torch.float64))
-    return value_at_score(means, std, z.to(std).expand_as(std))
 
 
 def value_at_score(means: Tensor, std: Tensor, z: Tensor, share: Tensor | None = None) -> Tensor:

@@ -2,13 +2,18 @@
 
 import torch
 
-from latentode.mixtures import LARGEST_SCORE, mixture_quantile, mixture_score, value_at_score
+from latentode.mixtures import LARGEST_SCORE, mixture_score, value_at_score
 
 
 def some_mixtures(n, dtype=torch.float64):
     generator = torch.Generator().manual_seed(0)
     means = 3 * torch.randn(16, n, generator=generator, dtype=dtype)
     return means, torch.rand(n, generator=generator, dtype=dtype) * 2 + 0.1
+
+
+def mixture_quantile(means, std, quantile):
+    z = torch.special.ndtri(torch.tensor(quantile, dtype=torch.float64))
+    return value_at_score(means, std, z.to(std).expand_as(std))
 
 
 def test_quantiles_are_the_mixtures():
