@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 
+__all__ = ["load_co2", "load_storms"]
+
 
 def load_storms() -> pd.DataFrame:
     """Tracks of 654 Atlantic storms, 1975-2022: one row per (storm, time), six-hourly and at landfalls.

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+__all__ = ["long_frame"]
+
 
 def long_frame(times: np.ndarray, values: np.ndarray, names: Sequence[str]) -> pd.DataFrame:
     """Times (B, N) and values (B, N, D) -> columns series (0..B-1), time and the D names, B * N rows."""

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+__all__ = ["load_physionet2012", "load_physionet2012_parquet"]
+
 DESCRIPTORS = ["Age", "Gender", "Height", "ICUType", "Weight"]
 
 # fmt: off

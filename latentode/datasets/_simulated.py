@@ -8,6 +8,8 @@ from scipy.integrate import solve_ivp
 
 from latentode.datasets._long import long_frame
 
+__all__ = ["make_lotka_volterra", "make_oscillator"]
+
 
 def make_oscillator(
     n_series: int = 100,

@@ -5,6 +5,8 @@ import pandas as pd
 
 from latentode.datasets._long import long_frame
 
+__all__ = ["make_spirals"]
+
 # split -> (its number in the seed, number of series, windows begin at a grid point below this one)
 SPLITS = {"train": (0, 1000, 400), "validation": (1, 200, 300), "test": (2, 1000, 300)}
 

@@ -12,20 +12,20 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from latentode.estimator.asking import _Asking
+from latentode.estimator.asking import Asking
 from latentode.estimator.devices import whatever_the_default_device
-from latentode.estimator.files import _Files
-from latentode.estimator.fitting import _Fitting
-from latentode.estimator.latents import _Latents
-from latentode.estimator.scoring import _Scoring
-from latentode.estimator.solving import _Solving
+from latentode.estimator.files import Files
+from latentode.estimator.fitting import Fitting
+from latentode.estimator.latents import Latents
+from latentode.estimator.scoring import Scoring
+from latentode.estimator.solving import Solving
 from latentode.parameters import CONSTRAINTS
 
 __all__ = ["LatentODE"]
 
 
 @whatever_the_default_device
-class LatentODE(_Fitting, _Solving, _Asking, _Latents, _Scoring, _Files, BaseEstimator):
+class LatentODE(Fitting, Solving, Asking, Latents, Scoring, Files, BaseEstimator):
     r"""A latent ODE for irregular series with missing values, fitted to a long DataFrame.
 
         z0 ~ N(0, I),    dz/dt = f(z),    x(t) = g(z(t)) + r(t) + noise

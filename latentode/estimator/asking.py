@@ -10,7 +10,7 @@ import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
 from latentode._checks import check_number
-from latentode.estimator.reading import _Reading
+from latentode.estimator.reading import Reading
 from latentode.estimator.seeds import seed_of
 from latentode.frames import (
     SAMPLE,
@@ -25,9 +25,11 @@ from latentode.frames import (
     read_asked,
 )
 
+__all__ = ["Asking"]
 
-class _Asking(_Reading):
-    """What the channels are at any time: means, bands and draws. Needs of its host what `_Reading` names."""
+
+class Asking(Reading):
+    """What the channels are at any time: means, bands and draws. Needs of its host what `Reading` names."""
 
     @answers_in_kind
     def predict(

@@ -13,8 +13,10 @@ from latentode._checks import check_device
 from latentode.fitting import Fitted
 from latentode.persistence import load_fitted, save_fitted
 
+__all__ = ["Files"]
 
-class _Files(BaseEstimator):
+
+class Files(BaseEstimator):
     """Writes a fitted model to a file and reads it.
 
     Needs of its host: `fitted_` and `fit_parameters_`, which `_adopt` makes, and to be made by its parameters.

@@ -26,6 +26,8 @@ from latentode.parameters import check_no_flags
 from latentode.residual import KERNELS
 from latentode.solve import Solver, best_method
 
+__all__ = ["Fitting"]
+
 # Fewer series than this with fewer rows in all are fitted with a warning; a long single series is not:
 # its parts are many examples of one kind.
 FEW_SERIES, FEW_ROWS = 5, 100
@@ -34,7 +36,7 @@ FEW_SERIES, FEW_ROWS = 5, 100
 OPTIONAL = ("signal_", "feature_names_in_")
 
 
-class _Fitting(BaseEstimator):
+class Fitting(BaseEstimator):
     """Fits, once the parameters have been looked at, and keeps what was learned in attributes with a final "_".
 
     Needs of its host: every parameter of the constructor of `LatentODE`, in an attribute of its name.

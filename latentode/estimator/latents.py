@@ -8,12 +8,14 @@ import numpy as np
 import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
-from latentode.estimator.reading import _Reading, lay_out
+from latentode.estimator.reading import Reading, lay_out
 from latentode.frames import answers_in_kind, ask_rows, ask_times
 
+__all__ = ["Latents"]
 
-class _Latents(_Reading):
-    """The state behind the channels. Needs of its host what `_Reading` names."""
+
+class Latents(Reading):
+    """The state behind the channels. Needs of its host what `Reading` names."""
 
     @answers_in_kind
     def encode(self, X: Any) -> pd.DataFrame:

@@ -14,8 +14,10 @@ from latentode.fitting import Fitted
 from latentode.frames import Questions, Scaling, SeriesTable, answer, answer_rows, float_dtype, read_frame
 from latentode.model import LatentODEModel
 
+__all__ = ["Reading", "lay_out"]
 
-class _Reading:
+
+class Reading:
     """Between a host's frames and the answers of its fit.
 
     Needs of its host the parameters and the attributes of the fit that are named here.

@@ -12,20 +12,22 @@ from sklearn.utils.validation import check_is_fitted
 
 from latentode._checks import check_choice
 from latentode.cuts import TASKS, split_contexts
-from latentode.estimator.reading import _Reading
+from latentode.estimator.reading import Reading
 from latentode.estimator.seeds import seed_of
 from latentode.evaluation import RIVALS, Evaluation, Settings, evaluate
 from latentode.frames import SeriesTable, answers_in_kind
 from latentode.summary import Summary, summarize
 
+__all__ = ["Scoring"]
+
 # `score_samples` predicts each row from the others with one row in five hidden at a time.
 N_FOLDS = 5
 
 
-class _Scoring(_Reading):
+class Scoring(Reading):
     """Holds answers against what was observed.
 
-    Needs of its host the parameter `task`, `fit_parameters_`, and what `_Reading` names.
+    Needs of its host the parameter `task`, `fit_parameters_`, and what `Reading` names.
     """
 
     task: str

@@ -12,8 +12,10 @@ from latentode.model import LatentODEModel
 from latentode.solve import best_method
 from latentode.solver_report import SolverReport
 
+__all__ = ["Solving"]
 
-class _Solving:
+
+class Solving:
     """Trades the fitted solver's precision for speed, and says what it costs and how much it errs.
 
     Needs of its host: `module_` and `fitted_`, as `fit` leaves them.
