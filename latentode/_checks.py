@@ -14,6 +14,11 @@ __all__ = ["check_choice", "check_device", "check_levels", "check_number", "chec
 
 
 def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
+    """One of some words.
+
+    Raises:
+        ValueError: for any other, listing them.
+    """
     if value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}; got {value!r}")
 

@@ -17,7 +17,7 @@ from latentode.series import SeriesBatch
 
 __all__ = ["Encoder", "GRUEncoder"]
 
-# A posterior narrower than this fraction of the prior carries no more information that a float32
+# A posterior narrower than this fraction of the prior carries no more information than a float32
 # trajectory could use, and its KL would outweigh everything else.
 MIN_POSTERIOR_STD = 1e-3
 
@@ -68,6 +68,10 @@ class GRUEncoder(Encoder):
     common scale: the change between two observations is a small part of a channel's spread, and would be learned last.
 
     Args:
+        n_units: size of the cell's state.
+        head_units: widths of the head's hidden layers.
+        origin: where z0 stands, at the "first" or at the "last" observation.
+        summaries: whether the head sees them; without, it sees the cell's state and the static features.
         shortcut: adds a linear path from what the head sees to what it answers.
         typical_gap: the usual time between observations, in model time; gaps are shown relative to it.
         n_statics: static features of a series, P.
@@ -77,7 +81,7 @@ class GRUEncoder(Encoder):
         -> Normal of shape (B, L).
 
     Raises:
-        ValueError: for another number of static features.
+        ValueError: for another origin, and for another number of static features.
     Source: Chen et al. 2018, "Neural Ordinary Differential Equations", section 5; the summaries are ours.
     """
 

@@ -2,7 +2,8 @@
 
 Every function takes arrays that broadcast against each other and gives the weighted mean over the entries at
 which `truth` was observed, skipping its NaN; with `axis=None` a number, else an array without that axis.
-Lower is better, but for `coverage`. A forecast that is NaN where the truth is not makes the mean NaN.
+Lower is better, but for `coverage`. A forecast that is NaN where the truth is not makes the mean NaN. Weights that
+are negative or not finite raise ValueError.
 """
 
 from __future__ import annotations
@@ -84,6 +85,8 @@ def pinball(truth: Any, quantiles: Any, probability: Any, *, weights: Any = None
     Args:
         probability: p of each quantile, between 0 and 1; broadcast like the others.
 
+    Raises:
+        ValueError: for a probability outside of these.
     Source: Koenker and Bassett 1978, "Regression quantiles".
     """
     truth, quantiles, probability = _floats(truth, quantiles, probability)
@@ -115,6 +118,8 @@ def interval_score(
     Args:
         level: the band's coverage in percent, as `predict` takes it.
 
+    Raises:
+        ValueError: for a level that does not lie between 0 and 100.
     Source: Winkler 1972; Gneiting and Raftery 2007, "Strictly proper scoring rules", section 6.2.
     """
     truth, low, high, level = _floats(truth, low, high, level)
@@ -178,6 +183,8 @@ def crps_mixture(
         means, stds: (S, ...), or of a shape that broadcasts to it with S first.
         shares: p (S,), summing to 1; None makes them equal.
 
+    Raises:
+        ValueError: for a negative std, and for shares that are negative, do not sum to 1 or are not S.
     Source: Grimit et al. 2006, "The continuous ranked probability score for circular variables", equation 5.
     """
     truth, means, stds = _floats(truth, means, stds)
@@ -221,6 +228,9 @@ def crps_quantiles(
     Args:
         quantiles: (K, ...), the first axis going with `probabilities` (K,), which increase; K >= 2.
 
+    Raises:
+        ValueError: for fewer than two quantiles, another number of probabilities, and for ones that do not
+            increase between 0 and 1.
     Source: Gneiting and Ranjan 2011, "Comparing density forecasts", equation 12.
     """
     truth, quantiles = _floats(truth, quantiles)

@@ -123,6 +123,7 @@ class SeriesBatch:
         return torch.where(observed.any(1), edge, torch.zeros_like(edge))
 
     def to(self, device: torch.device | str) -> SeriesBatch:
+        """The same on another device."""
         statics = None if self.statics is None else self.statics.to(device)
         return SeriesBatch(self.times.to(device), self.values.to(device), self.mask.to(device), statics)
 

@@ -92,12 +92,15 @@ class TrainingState:
         return bool(self.history and self.history[-1].ended)
 
     def end(self, reason: str) -> None:
+        """Says in the last record why training ended."""
         self.history[-1] = replace(self.history[-1], ended=reason)
 
     def keep_good(self) -> None:
+        """Takes the weights of now for those that a rollback returns to."""
         self.good = Snapshot.of(self.model)
 
     def keep_best(self, score: float) -> None:
+        """Takes the weights of now for those of the best validation score."""
         self.best_score, self.best, self.checks_since_best = score, Snapshot.of(self.model), 0
 
     def roll_back(self) -> None:

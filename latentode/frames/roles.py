@@ -44,6 +44,7 @@ class Roles:
         return columns
 
     def id_of(self, frame: pd.DataFrame) -> pd.Index | None:
+        """The series of each row, (R,); None for a single series."""
         if self.is_single:
             return None
         if self.id_level is not None:
@@ -51,11 +52,13 @@ class Roles:
         return as_index(frame[self.id_name])
 
     def time_of(self, frame: pd.DataFrame) -> pd.Index:
+        """The time of each row as the frame holds it, (R,)."""
         if self.time_level is not None:
             return frame.index.get_level_values(self.time_level)
         return as_index(frame[self.time_name])
 
     def describe_time(self) -> str:
+        """Where the times stand, for messages: "time column 'hours'"."""
         if self.time_level is None:
             return f"time column {self.time_name!r}"
         return "the index" if self.is_single else "the index's time level"
@@ -70,6 +73,16 @@ def find_roles(
     *,
     from_array: bool,
 ) -> Roles:
+    """What each column is for; a role that is not named is the index's.
+
+    Args:
+        value_cols: None takes every column that has no other role.
+        from_array: the frame was made of an array.
+
+    Raises:
+        TypeError: where a role is given what is no name, or text in place of a list of names.
+        ValueError: for a name that the frame lacks or that has two roles, and where a role can't be told.
+    """
     for role, name in (("id_col", id_col), ("time_col", time_col)):
         if not isinstance(name, Hashable):
             raise TypeError(f"{role} must be the name of one column; got {name!r}")

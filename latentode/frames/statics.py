@@ -73,6 +73,7 @@ class NumberColumn:
 
     @classmethod
     def learn(cls, found: StaticValues) -> NumberColumn:
+        """Center and spread of what is known; of one value, or none, there is no spread."""
         numbers = found.values[found.known]
         flagged = 0 < len(numbers) < len(found.values)
         if not len(numbers) or numbers.min() == numbers.max():
@@ -115,6 +116,7 @@ class CategoryColumn:
 
     @classmethod
     def learn(cls, found: StaticValues) -> CategoryColumn:
+        """The categories that are there, and the share of each in what is known."""
         known = found.values[found.known]
         categories, counts = np.unique(known.astype(str), return_counts=True)
         flagged = 0 < len(known) < len(found.values)

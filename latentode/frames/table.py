@@ -148,7 +148,12 @@ def read_frame(
 def read_keys(
     frame: pd.DataFrame, roles: Roles, *, like: Instants | None = None
 ) -> tuple[pd.Index, np.ndarray, Instants]:
-    """The series (ids in order of appearance, code of each row) and the time of each row."""
+    """The series (ids in order of appearance, code of each row) and the time of each row.
+
+    Raises:
+        TypeError: as `read_times`.
+        ValueError: for a row without an id or a finite time, and as `read_times`.
+    """
     id_index = roles.id_of(frame)
     if id_index is None:
         ids, codes = pd.Index([SINGLE]), np.zeros(len(frame), dtype=np.int64)
