@@ -26,7 +26,7 @@ class Finding:
 
     Args:
         severity: "refused" by `fit`, "suspect" of being a mistake in the data, or a "note".
-        kind: what it is about, one word such as "sentinel" or "units".
+        kind: what it is about, in a word or two such as "placeholder" or "units".
         text: what, where, and how to mend it.
         column: the channel it is about, if it is about one.
     """
