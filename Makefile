@@ -85,6 +85,7 @@ hopper-data: out/hopper.npz
 
 # All seeds of every accuracy benchmark: hours. Those whose data are absent say so and end.
 accuracy: $(VENV)/.test out/hopper.npz
+	$(RUN) -m benchmarks.storms
 	$(RUN) -m benchmarks.spirals
 	$(RUN) -m benchmarks.plain
 	$(RUN) -m benchmarks.hopper

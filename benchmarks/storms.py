@@ -1,31 +1,27 @@
 """Storm tracks: forecast errors of several seeds beside trivial answers and tuned regressions.
 
-    python -m benchmarks.storms [--quick] [--seeds 3] [--out FILE]
+    python -m benchmarks.storms [--quick] [--seeds 0 1 2] [--validation] [--merge] [--out FILE]
 
 Trained on the seasons to 2012 and scored on those from 2017, by which no setting was chosen
-(`latentode.demo.storm_task` defines the task). Prints the table and saves it as JSON: means over the seeds,
-their spread, the difference to the quadratic ridge with a bootstrap interval over storms, coverage,
-and CPU seconds of one thread.
+(`latentode.demo.storm_task` defines the task; with --validation, on those in between). Means over the seeds, by hours
+ahead: errors, the share of the truth in the 90 % bands, and how much more the latent ODE errs than the quadratic ridge,
+between the bounds of a bootstrap over storms.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import platform
 import time
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 
-import latentode
+from benchmarks.record import Record, parse_arguments, spread_table
 from examples.storm_tracks import LEVEL, forecast, make_model
 from latentode.datasets import load_storms
-from latentode.demo.storm_task import RIVALS, error_table, errors, forecast_origins, split_by_season
+from latentode.demo.storm_task import RIVALS, errors, forecast_origins, split_by_season
 
 SCORES = {"track_km": "track error, km", "wind_kt": "wind error, kt"}
+OURS = "latent ODE"
 
 
 def paired_difference(
@@ -41,79 +37,62 @@ def paired_difference(
         sums = draws @ by_storm
         low, high = np.quantile(sums[:, 0] / sums[:, 1], [0.05, 0.95])
         rows[lead] = {"difference": scores.difference.mean(), "low": low, "high": high}
-    return pd.DataFrame(rows).T
+    return pd.DataFrame(rows)
+
+
+def by_lead(scores: pd.DataFrame, name: str) -> dict[int, float]:
+    return scores.groupby("lead_hours")[name].mean().to_dict()
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    arguments.add_argument(
-        "--quick", action="store_true", help="a smoke run: few steps, few storms, two seeds"
-    )
-    arguments.add_argument("--seeds", type=int, default=3)
-    arguments.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))
-    chosen = arguments.parse_args()
-    n_seeds = 2 if chosen.quick else chosen.seeds
-    torch.set_num_threads(1)
-
-    train, _, test = split_by_season(load_storms())
+    chosen = parse_arguments(__doc__, file=__file__)
+    train, validation, test = split_by_season(load_storms())
+    part, asked = ("validation", validation) if chosen.validation else ("test", test)
     if chosen.quick:
         train = train[train["storm"].isin(train["storm"].unique()[:60])]
-        test = test[test["storm"].isin(test["storm"].unique()[:12])]
-    contexts, truth = forecast_origins(test)
+        asked = asked[asked["storm"].isin(asked["storm"].unique()[:12])]
+    contexts, truth = forecast_origins(asked)
     fitting = forecast_origins(train)
-    rivals = {name: rival().fit(*fitting).predict(contexts, truth) for name, rival in RIVALS.items()}
-    table = error_table(truth, rivals, level=LEVEL)
+    rivals = {
+        name: errors(truth, rival().fit(*fitting).predict(contexts, truth)) for name, rival in RIVALS.items()
+    }
 
-    ours, seconds = [], []
-    for seed in range(n_seeds):
+    about = {"scored_on": part, "quick": chosen.quick, "n_forecasts": int(truth["origin"].nunique())}
+    record = Record(chosen.out, about, ["figure", "seed"], merge=chosen.merge)
+    for seed in chosen.seeds:
         began = time.process_time()
         model = make_model(random_state=seed, verbose=0)
         if chosen.quick:
             model.set_params(max_iter=20)
         model.fit(train)
-        seconds.append(time.process_time() - began)
-        ours.append(errors(truth, forecast(model, contexts, truth)))
-        print(f"seed {seed}: fitted in {seconds[-1]:.0f} CPU s, {model.n_iter_} steps, {model.residual_}")
+        seconds = time.process_time() - began
+        ours = errors(truth, forecast(model, contexts, truth))
+        figures = {
+            "coverage_90": {name: by_lead(ours, f"{name}-in-{LEVEL}") for name in ("lat", "long", "wind")}
+        }
+        for score in SCORES:
+            figures[score] = {name: by_lead(one, score) for name, one in (rivals | {OURS: ours}).items()}
+            gap = paired_difference(ours, rivals["quadratic ridge"], score)
+            figures[f"{score}_minus_quadratic_ridge"] = {name: row.to_dict() for name, row in gap.iterrows()}
+        cost = {"cpu_minutes": seconds / 60, "n_iter": model.n_iter_}
+        for number, (figure, rows) in enumerate(figures.items()):
+            # All figures are of one fit, whose cost counts once.
+            record.add({"figure": figure, "seed": seed, **(cost if number == 0 else {}), "rows": rows})
+        print(f"seed {seed}: fitted in {seconds:.0f} CPU s, {model.n_iter_} steps, {model.residual_}")
 
-    by_seed = pd.concat(
-        {
-            seed: one.drop(columns=["origin", "storm"]).groupby("lead_hours").mean()
-            for seed, one in enumerate(ours)
-        },
-        names=["seed"],
-    )
-    mean, spread = by_seed.groupby("lead_hours").mean(), by_seed.groupby("lead_hours").std()
-    result: dict = {
-        "command": "python -m benchmarks.storms" + (" --quick" if chosen.quick else ""),
-        "versions": {
-            "latentode": latentode.__version__,
-            "torch": torch.__version__,
-            "python": platform.python_version(),
-        },
-        "seeds": n_seeds,
-        "cpu_seconds": seconds,
-        "n_forecasts": int(truth["origin"].nunique()),
-        "coverage_90": {name: mean[f"{name}-in-{LEVEL}"].to_dict() for name in ("lat", "long", "wind")},
-    }
-    average = sum(one[list(SCORES)] for one in ours) / n_seeds
-    mean_scores = ours[0].assign(**{score: average[score] for score in SCORES})
+    scores = record.scores()
+    scores["hours"] = scores["score"].astype(int)
+
+    def told(figure: str, decimals: int) -> str:
+        its = scores[scores["figure"] == figure]
+        return spread_table(its, ["hours"], ours=OURS, decimals=decimals).to_string()
+
     for score, title in SCORES.items():
-        shown = table[score].unstack("lead_hours")
-        shown.loc["latent ODE"] = mean[score]
-        shown.loc["  spread of seeds"] = spread[score]
-        rival = errors(truth, rivals["quadratic ridge"])
-        gap = paired_difference(mean_scores, rival, score)
-        print(f"\n{title}, by hours ahead\n{shown.round(2).to_string()}")
-        print(
-            f"\nlatent ODE minus quadratic ridge, {LEVEL} % interval over storms\n{gap.T.round(2).to_string()}"
-        )
-        result[score] = {name: row.to_dict() for name, row in shown.iterrows()}
-        result[score]["minus_quadratic_ridge"] = {lead: row.to_dict() for lead, row in gap.iterrows()}
-    coverage = pd.DataFrame(result["coverage_90"]).T
-    print(f"\nshare of the truth inside the {LEVEL} % bands\n{coverage.round(3).to_string()}")
-    chosen.out.write_text(json.dumps(result, indent=1) + "\n")
+        print(f"\n{title}, by hours ahead\n{told(score, 2)}")
+        print(f"\n{OURS} minus quadratic ridge, {LEVEL} % interval over storms")
+        print(told(f"{score}_minus_quadratic_ridge", 2))
+    print(f"\nshare of the truth inside the {LEVEL} % bands\n{told('coverage_90', 3)}")
+    print(f"\n{record.summary()}")
 
 
 if __name__ == "__main__":

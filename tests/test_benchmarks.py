@@ -123,6 +123,21 @@ def test_seeds_of_two_commands_are_merged(tmp_path):
 
 
 @pytest.mark.slow
+def test_storms_keep_a_run_for_each_figure_and_seed(tmp_path):
+    table, kept = run_quickly("storms", tmp_path / "storms.json")
+    assert kept["about"] == {"scored_on": "test", "quick": True, "n_forecasts": 260}
+    rows = {run["figure"]: run["rows"] for run in kept["runs"]}
+    assert {run["seed"] for run in kept["runs"]} == {0}
+    for score in ("track_km", "wind_kt"):
+        found, gap = rows[score], rows[f"{score}_minus_quadratic_ridge"]
+        assert all(name in table for name in found)
+        for lead, value in gap["difference"].items():
+            assert value == pytest.approx(found["latent ODE"][lead] - found["quadratic ridge"][lead])
+            assert gap["low"][lead] < value < gap["high"][lead]
+    assert "in 1 fits" in table
+
+
+@pytest.mark.slow
 def test_the_hopper_answers_both_questions(tmp_path):
     # A pendulum's worth of smooth channels in place of the simulation.
     random = np.random.default_rng(0)
