@@ -6,42 +6,42 @@ asked (B, Q) -> (B, Q, D). All in numpy; every observation has all its channels.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
-from scipy.interpolate import PchipInterpolator
+
+from latentode import baselines
 
 __all__ = ["constant_velocity", "last_value", "linear", "pchip", "series_mean"]
 
 
 def last_value(times: np.ndarray, values: np.ndarray, asked: np.ndarray) -> np.ndarray:
     """The latest observation at or before the asked time; before the first, the first."""
-    before = np.stack([np.searchsorted(one, at, side="right") for one, at in zip(times, asked, strict=True)])
-    return np.take_along_axis(values, np.maximum(before - 1, 0)[:, :, None], axis=1)
+    return _answer(baselines.last_value, times, values, asked)
 
 
-def series_mean(times: np.ndarray, values: np.ndarray, asked: np.ndarray) -> np.ndarray:  # noqa: ARG001
+def series_mean(times: np.ndarray, values: np.ndarray, asked: np.ndarray) -> np.ndarray:
     """The mean of a series' observations."""
-    return np.repeat(values.mean(axis=1, keepdims=True), asked.shape[1], axis=1)
+    return _answer(baselines.series_mean, times, values, asked)
 
 
 def linear(times: np.ndarray, values: np.ndarray, asked: np.ndarray) -> np.ndarray:
     """Straight lines between observations, the nearest observation outside them."""
-    columns = [
-        [np.interp(at, one, channel) for channel in observed.T]
-        for one, observed, at in zip(times, values, asked, strict=True)
-    ]
-    return np.asarray(columns).swapaxes(1, 2)
+    return _answer(baselines.linear, times, values, asked)
 
 
 def pchip(times: np.ndarray, values: np.ndarray, asked: np.ndarray) -> np.ndarray:
     """Monotone cubics between observations, the nearest observation outside them."""
-    if times.shape[1] < 2:
-        return linear(times, values, asked)
-    return np.stack(
-        [
-            PchipInterpolator(one, observed)(np.clip(at, one[0], one[-1]))
-            for one, observed, at in zip(times, values, asked, strict=True)
-        ]
-    )
+    return _answer(baselines.pchip, times, values, asked)
+
+
+def _answer(
+    baseline: Callable[..., np.ndarray], times: np.ndarray, values: np.ndarray, asked: np.ndarray
+) -> np.ndarray:
+    contexts = baselines.Contexts.of(list(zip(times, values, strict=True)))
+    codes = np.repeat(np.arange(len(asked)), asked.shape[1])
+    never = np.full(values.shape[2], np.nan)  # each channel has been observed
+    return baseline(contexts, codes, asked.ravel(), never).reshape(*asked.shape, -1)
 
 
 def constant_velocity(

@@ -10,6 +10,7 @@ from benchmarks import hopper_task, physionet_task, spiral_task, tables, trivial
 from benchmarks.gaussian_process import fit_series_gp
 from benchmarks.physionet_ridge import predict_by_ridge
 from benchmarks.record import Record, spread_table
+from latentode.baselines import Contexts, constant_velocity
 from latentode.datasets import make_spirals
 
 # Rivals on one series ------------------------------------------------------
@@ -42,6 +43,16 @@ def test_pchip_passes_through_the_observations_without_overshoot(quadratic):
     between = trivial.pchip(times, values, np.linspace(-1, 6, 57)[None])[0, :, 0]
     assert (np.diff(between) >= -1e-12).all()
     assert between[[0, -1]].tolist() == [0.0, 16.0]
+
+
+def test_the_velocity_of_two_points_is_the_baselines_beyond_the_last():
+    rng = np.random.default_rng(0)
+    times, values = np.sort(rng.random((3, 9)), axis=1), rng.normal(size=(3, 9, 2))
+    asked = times[:, -1:] + rng.random((3, 4))
+    known = Contexts.of(list(zip(times, values, strict=True)))
+    expected = constant_velocity(known, np.repeat(np.arange(3), 4), asked.ravel(), np.zeros(2))
+    found = trivial.constant_velocity(times, values, asked)
+    np.testing.assert_allclose(found.reshape(12, 2), expected, rtol=1e-9)
 
 
 def test_the_velocity_is_the_least_squares_slope_of_the_last_points():
