@@ -90,6 +90,23 @@ def test_the_code_of_a_page_runs(page, small, tmp_path):
         exec(compile(small(code), f"{page}, block {number}", "exec"), names)
 
 
+def test_the_encoder_of_the_page_keeps_the_contract():
+    torch.manual_seed(0)
+    names = {}
+    for code in blocks("docs/howto/own-loop.md", "python")[:3]:
+        exec(code, names)
+    encoder, data = names["MeanEncoder"](1, names["L"]), names["data"]
+    posterior = encoder(data)
+    padded = latentode.SeriesBatch(
+        *(torch.cat([one, torch.zeros_like(one)], 1) for one in (data.times, data.values, data.mask))
+    )
+    torch.testing.assert_close(encoder(padded).mean, posterior.mean)
+    torch.testing.assert_close(encoder(padded).stddev, posterior.stddev)
+    unseen = encoder(data.restrict(torch.zeros_like(data.times, dtype=torch.bool)))
+    assert not unseen.mean.any()
+    assert (unseen.stddev == 1).all()
+
+
 @pytest.mark.parametrize("page", pages_with("console"))
 def test_the_commands_of_a_page_run(page, small, tmp_path):
     write_labs(tmp_path)
