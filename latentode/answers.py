@@ -12,7 +12,7 @@ from torch import Tensor
 from latentode import inference
 from latentode._warnings import warn_user
 from latentode.cuts import fold_contexts
-from latentode.fitting import Fitted
+from latentode.fitted import Fitted
 from latentode.frames import Instants, Questions, SeriesTable
 from latentode.frames.columns import shown
 from latentode.inference import Queries
@@ -25,20 +25,28 @@ __all__ = ["Answers"]
 # Times that lie this many lengths of the longest training series away from a series' rows get a warning.
 FAR = 2.0
 
+# A series that is so many times as long as the longest training series gets one too.
+LONG = 20.0
+
 
 @dataclass(frozen=True)
 class Answers:
     """What `LatentODE` puts into frames.
+
+    Attributes:
+        reads_all: values too far out to be anything but mistakes are read like any others.
 
     Shapes: R rows of a table, Q questions, D channels, S samples, L latent dimensions.
     """
 
     fitted: Fitted
     device: str
+    reads_all: bool = False
 
     def _usual(self, table: SeriesTable) -> SeriesCollection:
         """What a table observes, without what lies too far out to be anything but a mistake."""
-        return not_read(self.fitted.collection(table), table.roles.value_cols, table.ids)
+        observed = self.fitted.collection(table)
+        return observed if self.reads_all else not_read(observed, table.roles.value_cols, table.ids)
 
     def _collection(self, table: SeriesTable) -> SeriesCollection:
         """What is read of a table: rows of which nothing is left are none."""
@@ -57,9 +65,23 @@ class Answers:
         """What is read, the order that puts the questions series by series, and their times in it."""
         collection = self._collection(table)
         order, times, starts = questions.by_series(table, self.fitted.scaling)
+        self._warn_of_long(table, collection)
         self._warn_of_far(table, collection, times, starts)
         wanted = None if questions.wanted is None else torch.from_numpy(questions.wanted[order])
         return collection, order, Queries(times, starts, wanted)
+
+    def _warn_of_long(self, table: SeriesTable, collection: SeriesCollection) -> None:
+        """Of series so long that their times are in other units, where the clock has none of its own."""
+        if self.fitted.clock.kind != "number":
+            return
+        longer = collection.spans / max(1.0, self.fitted.span)
+        if bool((longer > LONG).any()):
+            longest = int(longer.argmax())
+            whose = f"series {shown(table.ids[longest])}" if len(table.ids) > 1 else "the series"
+            warn_user(
+                f"{whose} is {float(longer[longest]):.3g} times as long as the longest that the model was fitted to: "
+                "are its times in the same units?"
+            )
 
     def _warn_of_far(
         self, table: SeriesTable, collection: SeriesCollection, times: Tensor, starts: Tensor
@@ -196,18 +218,16 @@ class Answers:
         choose: Callable[[SeriesBatch], list[Tensor]],
         *,
         whole: bool,
-        outliers: bool = False,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Log densities, per unit of the data, of what the chosen contexts hide, and where they do.
 
         Args:
-            outliers: values too far out to be read are taken for observed like any others.
             whole: long series as they are, not in parts that one z0 answers for each.
 
         Shapes:
             -> (n_contexts, merged rows, D) each; 0 where not hidden.
         """
-        collection = self.fitted.collection(table) if outliers else self._usual(table)
+        collection = self._usual(table)
         if not whole:
             collection = collection.cut(MAX_ROWS, self.fitted.reach)
         density, hidden = inference.hidden_log_density(
@@ -224,15 +244,13 @@ class Answers:
         rows, merged = table.merged_rows()
         unread = np.isnan(once[merged]) & ~np.isnan(table.values[rows])
         if unread.any():  # nothing is more surprising than what is too far out to be read
-            once = np.where(np.isnan(once), self._surprise(table, n_folds, outliers=True), once)
+            once = np.where(np.isnan(once), replace(self, reads_all=True)._surprise(table, n_folds), once)
         found[rows] = once[merged]
         found[np.isnan(table.values)] = np.nan
         return found
 
-    def _surprise(self, table: SeriesTable, n_folds: int, *, outliers: bool = False) -> np.ndarray:
+    def _surprise(self, table: SeriesTable, n_folds: int) -> np.ndarray:
         """By merged row, NaN where nothing was hidden: (merged rows, D)."""
-        density, hidden = self.log_density(
-            table, lambda batch: fold_contexts(batch, n_folds), whole=True, outliers=outliers
-        )
+        density, hidden = self.log_density(table, lambda batch: fold_contexts(batch, n_folds), whole=True)
         # Each row is hidden in one fold, and 0 in the others.
         return np.where(hidden.any(0), density.sum(0), np.nan)

@@ -10,39 +10,33 @@ from dataclasses import asdict, dataclass, replace
 from functools import wraps
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from latentode._warnings import warn_user
 from latentode.build import Architecture, build_model
-from latentode.calibration import Calibration
 from latentode.checkpoint import Checkpoint
-from latentode.frames import Instants, Roles, Scaling, SeriesTable, Statics
+from latentode.fit_messages import log_end, warn_of
+from latentode.fitted import Fitted
+from latentode.frames import Instants, SeriesTable
 from latentode.holdout import can_select
 from latentode.inference import encode
 from latentode.kernel_choice import choose_kernels
 from latentode.model import LatentODEModel
 from latentode.progress import FitBar
 from latentode.series import SeriesCollection
-from latentode.signal import ChannelSignal, find_signal, silent_channels
+from latentode.signal import find_signal
 from latentode.solve import Solver
-from latentode.solver_report import SolverReport, report_solver
-from latentode.split import split_data
+from latentode.split import Split, split_data
 from latentode.training import Record, TrainingOptions, train
-from latentode.verdict import Verdict, collapse, judge
+from latentode.verdict import judge
 
-__all__ = ["Fitted", "FittingProblem", "fit_model"]
+__all__ = ["FittingProblem", "fit_model"]
 
 _log = logging.getLogger("latentode")
 
 # Series whose trajectories the solver is judged on.
 PROBES = 32
-
-# A posterior is called collapsed after so many steps, where training did not end by itself, and of so many series:
-# before, it may be about to learn, and of fewer there is little to tell apart.
-LEAST_STEPS, LEAST_SERIES = 100, 5
 
 
 @dataclass(frozen=True)
@@ -71,49 +65,6 @@ class FittingProblem:
     span: float | None = None
 
 
-@dataclass(frozen=True)
-class Fitted:
-    """What a fit learned: all that answers need, and how it went.
-
-    `clock` holds no instants, only the kind of time that frames must have. `probe` holds posterior means of
-    z0 of some training series, (P, L), and `span` the longest of them in model time: what the solver is
-    judged on, see `solver_report`. `calibration` adjusts the bands, None where they are left as they are.
-    `statics` says how static columns become features of a series.
-    `signal` says of each channel what was found in it; files of earlier versions hold none of it.
-    `verdict` is what was found on the withheld data, None in files that were written before there was one.
-    `reach` is the time that one z0 answers for at most, in model time, None for that of 256 rows.
-    """
-
-    model: LatentODEModel
-    scaling: Scaling
-    statics: Statics
-    architecture: Architecture
-    roles: Roles
-    clock: Instants
-    history: list[Record]
-    probe: Tensor
-    span: float
-    tolerance: float | None
-    calibration: Calibration | None = None
-    signal: tuple[ChannelSignal, ...] = ()
-    verdict: Verdict | None = None
-    reach: float | None = None
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return next(self.model.parameters()).dtype
-
-    def collection(self, table: SeriesTable) -> SeriesCollection:
-        """What a table observes and tells of its series, in scaled units and model time."""
-        return self.scaling.scale(table.collection(self.statics), self.dtype)
-
-    def solver_report(self) -> SolverReport:
-        """What the solver, as it is set now, costs and how much it errs."""
-        earliest, latest = (0.0, self.span) if self.architecture.origin == "first" else (-self.span, 0.0)
-        like = next(self.model.parameters())
-        return report_solver(self.model, self.probe.to(like), earliest, latest, tolerance=self.tolerance)
-
-
 def _on_its_own(fit: Callable[..., Fitted]) -> Callable[..., Fitted]:
     """Fits with gradients whatever the caller has turned off, and leaves the process's warning filters as they were:
     torch imports sympy at its first optimiser, which adds its own.
@@ -140,14 +91,62 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
         ValueError: where the fit to start from has other columns or other networks.
     """
     began = time.monotonic()
-    start = problem.start
+    generator = torch.Generator().manual_seed(problem.seed)
+    split = _split(problem, generator)
+    architecture = _architecture(problem, split, _kernels(problem, split, generator), sizes)
+    options = _options(problem, split, architecture, training)
+    model = _model(problem, architecture)
+
+    trained_from = time.monotonic()
+    history = _train(problem, split, model, options, generator)
+    trained_until = time.monotonic()
+    calibration, verdict = judge(
+        model,
+        problem.table,
+        split,
+        task=problem.task,
+        calibrate=problem.calibrate,
+        selected=options.select,
+        device=problem.device,
+        seed=problem.seed,
+        longest=problem.span,
+    )
+    # The history counts what a run before a kill took as well.
+    apart = trained_from - began + time.monotonic() - trained_until
+    fitted = Fitted(
+        model=model,
+        scaling=split.scaling,
+        statics=split.statics,
+        architecture=architecture,
+        roles=problem.table.roles,
+        clock=Instants.none(problem.table.times.kind, problem.table.times.aware),
+        history=history,
+        probe=_probe(model, split.data, problem.device),
+        span=max(model.solver.spacing, float(split.data.spans.max())),
+        tolerance=None if problem.fixed_spacing or problem.solver.is_adaptive else options.tolerance,
+        signal=find_signal(
+            problem.table.collection(),
+            model,
+            split.validation,
+            device=problem.device,
+            n_repeats=2 if problem.task == "both" and bool(split.held.any()) else 1,
+        ),
+        calibration=calibration,
+        reach=None if problem.span is None else problem.span / split.scaling.time_unit,
+        verdict=replace(verdict, seconds=history[-1].seconds + apart),
+    )
+    warn_of(fitted, options, problem.checkpoint)
+    if problem.checkpoint is not None and history[-1].ended != "interrupt":
+        problem.checkpoint.remove()
+    return fitted
+
+
+def _split(problem: FittingProblem, generator: torch.Generator) -> Split:
+    start, roles = problem.start, problem.table.roles
     if start is not None:  # before values are held against the scaling of other columns
         names = ("value_cols", "static_cols")
-        _check_start(
-            *({name: getattr(one, name) for name in names} for one in (start.roles, problem.table.roles))
-        )
-    generator = torch.Generator().manual_seed(problem.seed)
-    data, validation, scaling, statics, held = split_data(
+        _check_start(*({name: getattr(one, name) for name in names} for one in (start.roles, roles)))
+    split = split_data(
         problem.table,
         generator,
         task=problem.task,
@@ -160,26 +159,37 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
     )
     _log.info(
         "fitting %d series of %d rows, channels %s; %d validation batches, seed %d",
-        len(data),
-        len(data.times),
-        ", ".join(map(str, problem.table.roles.value_cols)),
-        len(validation),
+        len(split.data),
+        len(split.data.times),
+        ", ".join(map(str, roles.value_cols)),
+        len(split.validation),
         problem.seed,
     )
-    kernels = problem.residual
-    if kernels == "auto" and start is not None:
-        kernels = start.architecture.residual
-    elif kernels == "auto":
-        with tqdm(total=1, desc="choosing kernels", disable=not problem.verbose, leave=False) as bar:
-            kernels = choose_kernels(data, validation, generator)
-            bar.update()
-        _log.info("kernels chosen by validation: %s", ", ".join(kernels or ("none",)))
+    return split
+
+
+def _kernels(problem: FittingProblem, split: Split, generator: torch.Generator) -> tuple[str, ...] | None:
+    if problem.residual != "auto":
+        return problem.residual
+    if problem.start is not None:
+        return problem.start.architecture.residual
+    with tqdm(total=1, desc="choosing kernels", disable=not problem.verbose, leave=False) as bar:
+        kernels = choose_kernels(split.data, split.validation, generator)
+        bar.update()
+    _log.info("kernels chosen by validation: %s", ", ".join(kernels))
+    return kernels
+
+
+def _architecture(
+    problem: FittingProblem, split: Split, kernels: tuple[str, ...] | None, sizes: Mapping[str, Any]
+) -> Architecture:
+    start = problem.start
     architecture = Architecture.choose(
-        data.n_channels,
+        split.data.n_channels,
         origin=problem.origin,
         residual=kernels,
-        typical_gap=_typical_gap(data) if start is None else start.architecture.typical_gap,
-        n_statics=statics.n_features,
+        typical_gap=_typical_gap(split.data) if start is None else start.architecture.typical_gap,
+        n_statics=split.statics.n_features,
         **sizes,
     )
     if start is not None:
@@ -187,16 +197,22 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
             {"dtype": start.dtype} | asdict(start.architecture),
             {"dtype": problem.dtype} | asdict(architecture),
         )
+    return architecture
+
+
+def _options(
+    problem: FittingProblem, split: Split, architecture: Architecture, training: Mapping[str, Any]
+) -> TrainingOptions:
     options = TrainingOptions.choose(
-        data,
+        split.data,
         architecture.latent_dim,
         task=problem.task,
         origin=problem.origin,
-        residual=kernels is not None,
+        residual=architecture.residual is not None,
         fixed_spacing=problem.fixed_spacing,
-        warm=start is not None,
+        warm=problem.start is not None,
         # What was trained before is never made worse, whatever little tells.
-        select=start is not None or can_select(held, validation),
+        select=problem.start is not None or can_select(split.held, split.validation),
         **training,
     )
     _log.info(
@@ -209,123 +225,41 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
         options.learning_rate,
         options.max_iter,
     )
-    model = build_model(architecture, problem.solver, seed=problem.seed, dtype=problem.dtype)
-    if start is not None:
-        model.load_state_dict(start.model.state_dict())
-        if not problem.fixed_spacing:
-            model.solver = replace(model.solver, spacing=start.model.solver.spacing)
+    return options
 
-    trained_from = time.monotonic()
+
+def _model(problem: FittingProblem, architecture: Architecture) -> LatentODEModel:
+    """Freshly initialised, or with the weights and knots to start from."""
+    model = build_model(architecture, problem.solver, seed=problem.seed, dtype=problem.dtype)
+    if problem.start is not None:
+        model.load_state_dict(problem.start.model.state_dict())
+        if not problem.fixed_spacing:
+            model.solver = replace(model.solver, spacing=problem.start.model.solver.spacing)
+    return model
+
+
+def _train(
+    problem: FittingProblem,
+    split: Split,
+    model: LatentODEModel,
+    options: TrainingOptions,
+    generator: torch.Generator,
+) -> list[Record]:
     saved = None if problem.checkpoint is None else problem.checkpoint.saved
     before = [] if saved is None else [Record(**record) for record in saved[0]["history"]]
     with FitBar(options, before, shown=problem.verbose > 0) as bar:
         history = train(
             model,
-            data,
+            split.data,
             options,
             generator,
-            validation=validation,
+            validation=split.validation,
             device=problem.device,
             progress=bar.show,
             checkpoint=problem.checkpoint,
         )
-    _log_end(history, options)
-    trained_until = time.monotonic()
-    calibration, verdict = judge(
-        model,
-        problem.table,
-        data,
-        held,
-        scaling=scaling,
-        statics=statics,
-        task=problem.task,
-        by_rows=bool(problem.validation_fraction) and not bool(held.any()),
-        calibrate=problem.calibrate,
-        selected=options.select,
-        device=problem.device,
-        seed=problem.seed,
-        longest=problem.span,
-    )
-    # The history counts what a run before a kill took as well.
-    apart = trained_from - began + time.monotonic() - trained_until
-    fitted = Fitted(
-        model=model,
-        scaling=scaling,
-        statics=statics,
-        architecture=architecture,
-        roles=problem.table.roles,
-        clock=Instants.none(problem.table.times.kind, problem.table.times.aware),
-        history=history,
-        probe=_probe(model, data, problem.device),
-        span=max(model.solver.spacing, float(data.spans.max())),
-        tolerance=None if problem.fixed_spacing or problem.solver.is_adaptive else options.tolerance,
-        signal=find_signal(
-            problem.table.collection(),
-            model,
-            validation,
-            device=problem.device,
-            n_repeats=2 if problem.task == "both" and bool(held.any()) else 1,
-        ),
-        calibration=calibration,
-        reach=None if problem.span is None else problem.span / scaling.time_unit,
-        verdict=replace(verdict, seconds=history[-1].seconds + apart),
-    )
-    warning = fitted.solver_report().warning
-    if warning is not None:
-        warn_user(warning)
-    for silent in silent_channels(fitted.roles.value_cols, fitted.signal):
-        warn_user(silent)
-    collapsed = _collapsed(fitted, options)
-    if collapsed is not None:
-        warn_user(collapsed)
-    if history[-1].ended == "interrupt":
-        warn_user(_interrupted(history[-1], options, problem.checkpoint))
-    elif problem.checkpoint is not None:
-        problem.checkpoint.remove()
-    return fitted
-
-
-def _log_end(history: list[Record], options: TrainingOptions) -> None:
-    last = history[-1]
-    if last.ended == "patience":
-        _log.info(
-            "stopped early at step %d of %d: validation no longer improved", last.iteration, options.max_iter
-        )
-    if last.recoveries:
-        _log.warning(
-            "the loss was not finite %d times; training went on from weights before", last.recoveries
-        )
-    scores = [record.validation for record in history if not np.isnan(record.validation)]
-    _log.info(
-        "finished after %d steps in %.1f s: ELBO %.3f, %s validation %s nats a value",
-        last.iteration,
-        last.seconds,
-        last.elbo,
-        "best" if options.select else "last",
-        f"{max(scores) if options.select else scores[-1]:.3f}" if scores else "none",
-    )
-
-
-def _interrupted(last: Record, options: TrainingOptions, checkpoint: Checkpoint | None) -> str:
-    message = (
-        f"training was interrupted after its check at step {last.iteration} of {options.max_iter}; the model has the "
-        f"{'best' if options.select else 'last sound'} weights until then"
-    )
-    if checkpoint is not None and checkpoint.path.exists():
-        message += f". The same call of fit goes on from the checkpoint {checkpoint.path}"
-    return message
-
-
-def _collapsed(fitted: Fitted, options: TrainingOptions) -> str | None:
-    """The warning of a posterior that learned nothing of a signal that is there, see `verdict.collapse`."""
-    verdict = fitted.verdict
-    last = fitted.history[-1]
-    trained = last.iteration >= LEAST_STEPS or last.ended == "patience"
-    if verdict is None or not trained or verdict.n_series < LEAST_SERIES:
-        return None
-    if not any(channel.signal == "found" for channel in fitted.signal):
-        return None  # what `silent_channels` says of it is the reason
-    return collapse(verdict.latent, options.kl_weight, residual=fitted.model.residual is not None)
+    log_end(history, options)
+    return history
 
 
 def _probe(model: LatentODEModel, data: SeriesCollection, device: str) -> Tensor:

@@ -51,18 +51,27 @@ def not_read(
 ) -> SeriesCollection:
     """What a fitted model reads of a collection; a warning names the rest.
 
-    A channel of a series that lies out there for the most part has moved rather than been mistaken: it is read.
+    A channel of a series that lies out there for the most part may have moved rather than been mistaken: it is read,
+    and a warning says so.
     """
     far = far_out(scaled)
     if not bool(far.any()):
         return scaled
-    far &= ~_moved(scaled, far)
-    if bool(far.any()):
+    moved = far & _moved(scaled, far)
+    where = f"values more than {LARGEST_TARGET:.0f} spreads from the middle of what the model was fitted to"
+    if bool(moved.any()):
         warn_user(
-            f"values more than {LARGEST_TARGET:.0f} spreads from the middle of what the model was fitted to are not "
-            f"read: {_listed(far, scaled.series_of_rows, columns, ids)}. Look for wrong units and faulty readings there"
+            f"{where} are taken at their word, as most of that channel in their series lie there: "
+            f"{_listed(moved, scaled.series_of_rows, columns, ids)}. If it is in other units, or they stand for a "
+            "missing value, answers of these series are wrong"
         )
-    return _without(scaled, far)
+    mistaken = far & ~moved
+    if bool(mistaken.any()):
+        warn_user(
+            f"{where} are not read: {_listed(mistaken, scaled.series_of_rows, columns, ids)}. Look for wrong units "
+            "and faulty readings there"
+        )
+    return _without(scaled, mistaken)
 
 
 def _moved(scaled: SeriesCollection, far: Tensor) -> Tensor:

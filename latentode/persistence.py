@@ -16,7 +16,7 @@ from latentode._version import __version__
 from latentode.archive import MALFORMED, read_archive, write_archive
 from latentode.build import Architecture, build_model
 from latentode.calibration import GRID, Calibration, Curves
-from latentode.fitting import Fitted
+from latentode.fitted import Fitted
 from latentode.frames import CategoryColumn, Instants, NumberColumn, Roles, Scaling, Statics
 from latentode.signal import ChannelSignal
 from latentode.solve import Solver

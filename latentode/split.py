@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -15,10 +15,30 @@ from latentode.outliers import left_out
 from latentode.series import SeriesBatch, SeriesCollection
 from latentode.spans import MAX_ROWS
 
-__all__ = ["split_data"]
+__all__ = ["Split", "split_data"]
 
 # Observed values that one validation batch may hold, padding included.
 VALIDATION_CELLS = 50_000
+
+
+@dataclass(frozen=True)
+class Split:
+    """A table in scaled units and model time, in two parts.
+
+    Attributes:
+        data: training series.
+        validation: pairs of context and target.
+        scaling, statics: as learned from the training series, or as they were given.
+        held: series of the table that are withheld whole, (n_series,) bool.
+        by_rows: rows are withheld in place of series, see `withhold_rows`.
+    """
+
+    data: SeriesCollection
+    validation: list[tuple[SeriesBatch, SeriesBatch]]
+    scaling: Scaling
+    statics: Statics
+    held: Tensor
+    by_rows: bool
 
 
 def split_data(
@@ -31,9 +51,8 @@ def split_data(
     longest: float | None = None,
     scaling: Scaling | None = None,
     statics: Statics | None = None,
-) -> tuple[SeriesCollection, list[tuple[SeriesBatch, SeriesBatch]], Scaling, Statics, Tensor]:
-    """Training series, validation pairs of context and target, the scaling and what static columns mean as
-    learned from the former, and which series are withheld whole, (n_series,) bool.
+) -> Split:
+    """Withholds series, or rows where series are few, and learns from the rest what units and static columns mean.
 
     Args:
         longest: the time, in the clock's units, that a part of a series lasts at most.
@@ -41,8 +60,8 @@ def split_data(
     """
     raw = table.collection()
     held_series = withhold_series(raw, validation_fraction, generator)
-    by_series = bool(held_series.any()) or not validation_fraction
-    held = held_series[raw.series_of_rows] if by_series else withhold_rows(raw, task)
+    by_rows = bool(validation_fraction) and not bool(held_series.any())
+    held = withhold_rows(raw, task) if by_rows else held_series[raw.series_of_rows]
 
     if statics is None:
         statics = Statics.learn(table.statics, (~held_series & (raw.lengths > 0)).numpy())
@@ -70,7 +89,7 @@ def split_data(
         visible = ~held[everything.rows(indices)[0]]
         contexts = split_contexts(batch, task) if held_series.any() else [visible]
         pairs += [(batch.restrict(keep).compact(), batch.restrict(~keep)) for keep in contexts]
-    return data, pairs, scaling, statics, held_series
+    return Split(data, pairs, scaling, statics, held_series, by_rows)
 
 
 def _warn_of_idle(statics: Statics) -> None:

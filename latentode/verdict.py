@@ -21,13 +21,14 @@ from latentode.evaluation import (
     unpack_evaluation,
     unpack_table,
 )
-from latentode.frames import Scaling, SeriesTable, Statics
+from latentode.frames import SeriesTable
 from latentode.holdout import withhold_rows
 from latentode.inference import encode, hidden_scores
 from latentode.model import LatentODEModel
 from latentode.outliers import far_out
 from latentode.series import SeriesCollection
 from latentode.spans import MAX_ROWS
+from latentode.split import Split
 
 __all__ = ["Verdict", "collapse", "judge"]
 
@@ -115,13 +116,9 @@ class Verdict:
 def judge(
     model: LatentODEModel,
     table: SeriesTable,
-    data: SeriesCollection,
-    held: Tensor,
+    split: Split,
     *,
-    scaling: Scaling,
-    statics: Statics,
     task: str,
-    by_rows: bool,
     calibrate: bool,
     selected: bool,
     device: str,
@@ -131,9 +128,7 @@ def judge(
     """Asks the fitted model about what it withheld: how its bands are to be adjusted, and how good it is.
 
     Args:
-        data: what it was trained on.
-        held: series of the table that are withheld whole, (n_series,) bool.
-        by_rows: rows are withheld in place of series, see `withhold_rows`.
+        split: of the table, what it was trained on and what was withheld.
         calibrate: False leaves the bands to the model.
         selected: see `Verdict`.
         longest: as `split_data` takes it.
@@ -141,7 +136,8 @@ def judge(
     Returns:
         None in place of a calibration where bands are left as they are; a verdict whose seconds are NaN.
     """
-    raw = table.collection(statics)
+    data, held, scaling, by_rows = split.data, split.held, split.scaling, split.by_rows
+    raw = table.collection(split.statics)
     n_series = int(((raw.lengths > 0) & ~held).sum())
     rows = withhold_rows(raw, task) if by_rows else torch.zeros(len(raw.times), dtype=torch.bool)
     if not by_rows:

@@ -191,6 +191,24 @@ def test_little_data_is_fitted_with_a_warning():
         LatentODE(max_iter=1, residual="ou").fit(long)
 
 
+def test_series_of_one_row_each_are_fitted_with_a_warning():
+    alone = FRAME.dropna(subset="hr").groupby("patient").head(1)
+    with pytest.warns(
+        UserWarning, match="each of [0-9]+ series has a single observed row.* and not the rows"
+    ):
+        LatentODE("patient", "hours", max_iter=1, residual="ou", random_state=0).fit(alone)
+
+
+def test_times_in_other_units_are_suspected():
+    model = LatentODE("patient", "hours", max_iter=1, residual="ou", random_state=0).fit(FRAME)
+    minutes = FRAME.assign(hours=60 * FRAME.hours)
+    with pytest.warns(
+        UserWarning, match="series 'p[0-9]+' is 60 times as long as .* in the same units"
+    ) as caught:
+        model.predict(minutes)
+    assert [warning.filename for warning in caught] == [__file__]
+
+
 LAYOUTS = {
     "three levels": (
         pd.DataFrame({"x": [1.0]}, index=pd.MultiIndex.from_tuples([(1, 2, 3)])),

@@ -273,7 +273,7 @@ def test_parts_of_a_long_series_never_train_and_validate():
 
     def watched(*arguments, **settings):
         result = original(*arguments, **settings)
-        seen.append((len(result[0]), sum(len(context.times) for context, _ in result[1])))
+        seen.append((len(result.data), sum(len(context.times) for context, _ in result.validation)))
         return result
 
     with pytest.MonkeyPatch.context() as patch:
@@ -319,6 +319,7 @@ def test_a_series_of_pandas_is_imputed_as_one():
 
 
 @pytest.mark.filterwarnings("ignore:.*too little to learn:UserWarning")
+@pytest.mark.filterwarnings("ignore:.*a single observed row:UserWarning")
 def test_few_and_tiny_series_fit():
     few = make_frame(3)
     assert np.isfinite(quick().fit(few).score(few))

@@ -154,8 +154,8 @@ def test_hidden_values_never_reach_a_context(fitted, frame, task, monkeypatch):
     asked = []
     original = LatentODE._predict
 
-    def watched(self, table, questions, *arguments):
-        found = original(self, table, questions, *arguments)
+    def watched(self, table, questions, *arguments, **settings):
+        found = original(self, table, questions, *arguments, **settings)
         asked.append((table, questions, found))
         return found
 

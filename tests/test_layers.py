@@ -43,7 +43,7 @@ LAYERS = [
     },
     {"checkpoint", "faults", "training_state"},
     {"training", "training_options"},
-    {"fitting", "split", "verdict", "progress"},
+    {"fitted", "fitting", "fit_messages", "split", "verdict", "progress"},
     {"persistence", "answers", "parameters", "summary"},
     {"estimator"},
 ]

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from latentode import LatentODE
-from latentode.fitting import _log_end
+from latentode.fit_messages import log_end
 from latentode.progress import standing
 from latentode.training import Record, TrainingOptions
 from tests.conftest import make_frame
@@ -24,7 +24,7 @@ def record(iteration, recoveries=0, validation=-1.0, ended=""):
 def test_a_fit_is_silent_by_default(capfd):
     quick(residual=None).fit(make_frame())
     # A warning too: no handler of last resort prints it.
-    _log_end([record(10, recoveries=2)], OPTIONS)
+    log_end([record(10, recoveries=2)], OPTIONS)
     captured = capfd.readouterr()
     assert (captured.out, captured.err) == ("", "")
 
@@ -50,11 +50,11 @@ def test_kernels_that_were_given_are_not_said_to_be_chosen(caplog):
 
 def test_an_early_stop_and_recoveries_are_told(caplog):
     with caplog.at_level(logging.INFO, logger="latentode"):
-        _log_end(
+        log_end(
             [record(5, validation=-0.5), record(7, recoveries=2, ended="patience")],
             replace(OPTIONS, max_iter=10),
         )
-        _log_end([record(10, validation=float("nan"))], replace(OPTIONS, select=False))
+        log_end([record(10, validation=float("nan"))], replace(OPTIONS, select=False))
     assert "stopped early at step 7 of 10" in caplog.messages[0]
     assert caplog.records[1].levelno == logging.WARNING
     assert "not finite 2 times" in caplog.messages[1]

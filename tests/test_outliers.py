@@ -1,7 +1,5 @@
 """Values too far out are left out of a fit, and not read when its model answers."""
 
-import warnings
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -73,10 +71,21 @@ def test_it_is_the_most_surprising_value(model, one):
 
 def test_a_series_that_has_moved_is_read(model, observed):
     moved = observed[observed["series"] == 3].assign(position=lambda frame: frame["position"] + 1e4)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    with pytest.warns(
+        UserWarning, match=r"taken at their word, as most .*: [0-9]+ of column 'position'\. If it is in"
+    ):
         found = model.predict(moved)
     assert found["position"].iloc[-1] > 5e3  # what noise there is in the model draws it back a little
+
+
+def test_what_a_series_has_moved_by_is_settled_before_it_is_cut(model, observed):
+    """An evaluation names the user's series once, and hides no more of one context than of another."""
+    half = observed[observed["series"].isin([3, 4])].copy()
+    third = half.index[half["series"] == 3][:15]
+    half.loc[third, "position"] += 1e4
+    with pytest.warns(UserWarning, match="column 'position' \\(series 3\\)") as caught:
+        model.evaluate(half, n_bootstrap=0)
+    assert len(caught) == 1
 
 
 def test_of_a_series_of_nothing_else_nothing_is_read(model, observed):

@@ -196,7 +196,7 @@ def _look_at_series(table: SeriesTable, series: pd.DataFrame) -> list[Finding]:
             f"{100 * lone.mean():.0f} % of the series have a single observed row; nothing of how things move "
             "can be learned from those"
         )
-        found.append(Finding("note", "single rows", text))
+        found.append(Finding("suspect" if lone.all() else "note", "single rows", text))
     if 1 < len(series) < MIN_TO_WITHHOLD or (len(series) == 1 and series["rows"].iloc[0] < 50):
         text = (
             f"{len(series)} series with {int(series['rows'].sum())} rows are few: rows are withheld for validation "

@@ -16,7 +16,8 @@ from latentode._checks import check_choice, check_device, check_units
 from latentode._warnings import warn_user
 from latentode.checkpoint import Checkpoint, identify
 from latentode.estimator.seeds import seed_of
-from latentode.fitting import Fitted, FittingProblem, fit_model
+from latentode.fitted import Fitted
+from latentode.fitting import FittingProblem, fit_model
 from latentode.frames import SeriesTable, answers_in_kind, read_frame
 from latentode.frames.clock import duration
 from latentode.frames.statics import describes_series, is_static
@@ -247,10 +248,15 @@ def _check_observed(table: SeriesTable) -> None:
 
 def _warn_of_little(table: SeriesTable) -> None:
     observed = table.observed_rows
-    n_series, n_rows = len(np.unique(table.codes[observed])), int(observed.sum())
-    if n_series < FEW_SERIES and n_rows < FEW_ROWS:
+    counts = np.unique(table.codes[observed], return_counts=True)[1]
+    if len(counts) > 1 and counts.max() == 1:
         warn_user(
-            f"{n_rows} observed rows in {n_series} series are too little to learn from: forecasts may be no "
+            f"each of {len(counts)} series has a single observed row, so that nothing of how things move can be "
+            "learned: does id_col name the series, and not the rows?"
+        )
+    elif len(counts) < FEW_SERIES and counts.sum() < FEW_ROWS:
+        warn_user(
+            f"{counts.sum()} observed rows in {len(counts)} series are too little to learn from: forecasts may be no "
             "better than the last value carried forward, and their bands far too narrow. Fit more series, or "
             "compare with simple answers on data held back"
         )

@@ -10,7 +10,7 @@ import pandas as pd
 
 from latentode._checks import check_choice, check_levels, check_number
 from latentode.answers import Answers
-from latentode.fitting import Fitted
+from latentode.fitted import Fitted
 from latentode.frames import Questions, Scaling, SeriesTable, answer, answer_rows, float_dtype, read_frame
 from latentode.model import LatentODEModel
 
@@ -77,6 +77,7 @@ class Reading:
         point: str,
         *,
         parts: bool = False,
+        answers: Answers | None = None,
     ) -> dict[Hashable, np.ndarray]:
         levels = check_levels(level)
         self._check_names(table, levels, parts=parts)
@@ -86,7 +87,7 @@ class Reading:
             raise ValueError(
                 f"parts=True splits the mean, and point={point!r} asks for another answer; leave out one"
             )
-        return self._answers.predict(
+        return (answers or self._answers).predict(
             table, questions, levels, n_samples or self.n_samples, point, parts=bool(parts)
         )
 

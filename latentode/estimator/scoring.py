@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -69,19 +70,20 @@ class Scoring(Reading):
         table = self._read(X)
         if not table.observed_rows.any():
             raise ValueError("score needs observed values; the frame has none")
-        densities = self._withheld_densities(table, outliers=False)
+        usual = self._answers.usual(table)
+        densities = self._withheld_densities(usual) if usual.observed_rows.any() else np.zeros(0)
         if not len(densities):
-            densities = self._withheld_densities(table, outliers=True)
+            densities = self._withheld_densities(table)
         return float(densities.mean())
 
-    def _withheld_densities(self, table: SeriesTable, *, outliers: bool) -> np.ndarray:
+    def _withheld_densities(self, table: SeriesTable) -> np.ndarray:
+        answers = replace(self._answers, reads_all=True)
         found = [
-            self._answers.log_density(
+            answers.log_density(
                 table,
                 partial(split_contexts, task=task),
                 # To extrapolate from two thirds of a series of any length would be another task than the model's.
                 whole=task == "interpolate",
-                outliers=outliers,
             )
             for task in RIVALS
             if self.task in ("both", task)
@@ -181,9 +183,13 @@ class Scoring(Reading):
             n_bootstrap=n_bootstrap,
             seed=seed_of(random_state),
         )
+        # What is not read is settled series by series, before any is cut.
+        answers = replace(self._answers, reads_all=True)
         return evaluate(
             self._answers.usual(self._read(X)),
-            lambda table, questions, levels: self._predict(table, questions, levels, None, point),
+            lambda table, questions, levels: self._predict(
+                table, questions, levels, None, point, answers=answers
+            ),
             settings,
             training=None if train is None else self._answers.usual(self._read(train)),
             default=self.scaling_.center,

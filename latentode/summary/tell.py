@@ -10,7 +10,7 @@ import pandas as pd
 
 from latentode.calibration import MIN_SERIES
 from latentode.evaluation.report import ENOUGH_VALUES, MISS
-from latentode.fitting import Fitted
+from latentode.fitted import Fitted
 from latentode.frames import CategoryColumn, NumberColumn
 from latentode.likelihoods import Likelihood
 from latentode.signal import silent_channels

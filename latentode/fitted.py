@@ -1,0 +1,63 @@
+"""A fit as it is kept: the trained model, and all that its answers need."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from latentode.build import Architecture
+from latentode.calibration import Calibration
+from latentode.frames import Instants, Roles, Scaling, SeriesTable, Statics
+from latentode.model import LatentODEModel
+from latentode.series import SeriesCollection
+from latentode.signal import ChannelSignal
+from latentode.solver_report import SolverReport, report_solver
+from latentode.training import Record
+from latentode.verdict import Verdict
+
+__all__ = ["Fitted"]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a fit learned: all that answers need, and how it went.
+
+    `clock` holds no instants, only the kind of time that frames must have. `probe` holds posterior means of
+    z0 of some training series, (P, L), and `span` the longest of them in model time: what the solver is
+    judged on, see `solver_report`. `calibration` adjusts the bands, None where they are left as they are.
+    `statics` says how static columns become features of a series.
+    `signal` says of each channel what was found in it; files of earlier versions hold none of it.
+    `verdict` is what was found on the withheld data, None in files that were written before there was one.
+    `reach` is the time that one z0 answers for at most, in model time, None for that of 256 rows.
+    """
+
+    model: LatentODEModel
+    scaling: Scaling
+    statics: Statics
+    architecture: Architecture
+    roles: Roles
+    clock: Instants
+    history: list[Record]
+    probe: Tensor
+    span: float
+    tolerance: float | None
+    calibration: Calibration | None = None
+    signal: tuple[ChannelSignal, ...] = ()
+    verdict: Verdict | None = None
+    reach: float | None = None
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self.model.parameters()).dtype
+
+    def collection(self, table: SeriesTable) -> SeriesCollection:
+        """What a table observes and tells of its series, in scaled units and model time."""
+        return self.scaling.scale(table.collection(self.statics), self.dtype)
+
+    def solver_report(self) -> SolverReport:
+        """What the solver, as it is set now, costs and how much it errs."""
+        earliest, latest = (0.0, self.span) if self.architecture.origin == "first" else (-self.span, 0.0)
+        like = next(self.model.parameters())
+        return report_solver(self.model, self.probe.to(like), earliest, latest, tolerance=self.tolerance)
