@@ -1,5 +1,7 @@
 """What an evaluation counts, hides and says."""
 
+import copy
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -402,6 +404,14 @@ def test_many_channels_are_told_in_a_line_each():
     assert "and all of them in 0 of 22 channels" in text
     assert "and 10 more, see .table" in text
     assert max(map(len, text.splitlines())) < 200
+
+
+def test_it_shows_its_progress_where_that_is_asked_for(fitted, frame, capsys):
+    quiet = fitted.evaluate(frame, task="extrapolate", n_bootstrap=0)
+    assert capsys.readouterr().err == ""
+    clone = copy.copy(fitted).set_params(verbose=1)
+    pd.testing.assert_frame_equal(clone.evaluate(frame, task="extrapolate", n_bootstrap=0).table, quiet.table)
+    assert "to extrapolate: 100%" in capsys.readouterr().err
 
 
 def test_the_notebook_shows_tables_with_names_made_safe():

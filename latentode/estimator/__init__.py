@@ -110,8 +110,8 @@ class LatentODE(Fitting, Solving, Asking, Latents, Scoring, Files, BaseEstimator
             the very weights of an unbroken fit; random_state must be an int. When a fit is through the file is
             removed, so that the next call fits anew. One file serves one fit at a time, not a search; that of
             other data or parameters is refused.
-        verbose: 1 shows a progress bar with the ELBO and the validation score. Whatever it is, the logger
-            "latentode" is told at level INFO of sizes and kernels chosen, and of how training ended.
+        verbose: 1 shows a progress bar with the ELBO and the validation score, and one of `evaluate`. Whatever it
+            is, the logger "latentode" is told at level INFO of sizes and kernels chosen, and of how training ended.
 
     Attributes:
         module_: the fitted `LatentODEModel`.

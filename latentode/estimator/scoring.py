@@ -28,10 +28,11 @@ N_FOLDS = 5
 class Scoring(Reading):
     """Holds answers against what was observed.
 
-    Needs of its host the parameter `task`, `fit_parameters_`, and what `Reading` names.
+    Needs of its host the parameters `task` and `verbose`, `fit_parameters_`, and what `Reading` names.
     """
 
     task: str
+    verbose: int
     fit_parameters_: dict[str, Any]
 
     def summary(self) -> Summary:
@@ -182,6 +183,7 @@ class Scoring(Reading):
             baselines=baselines,
             n_bootstrap=n_bootstrap,
             seed=seed_of(random_state),
+            verbose=self.verbose,
         )
         # What is not read is settled series by series, before any is cut.
         answers = replace(self._answers, reads_all=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from tqdm.auto import tqdm
 
 from latentode._checks import check_levels, check_number
 from latentode._warnings import warn_user
@@ -73,6 +74,7 @@ class Settings:
     baselines: Sequence[str] | None = None
     n_bootstrap: int = 1000
     seed: int = 0
+    verbose: int = 0
 
     def __post_init__(self) -> None:
         check_number("n_origins", self.n_origins, integer=True)
@@ -140,8 +142,10 @@ def evaluate(
                 rivals[name] = _fit_ridge(known, task, settings, bins, default, generator)
         levels = check_levels(settings.level)
         tally = Tally(len(table.ids), bins, table.roles.value_cols, [MODEL, *rivals], levels)
-        for chunk in cuts.chunks(max(1, CHUNK_NUMBERS // table.values.shape[1])):
-            _score(chunk, observations, predict, rivals, default, tally)
+        with tqdm(total=len(cuts), desc=f"to {task}", disable=not settings.verbose, leave=False) as bar:
+            for chunk in cuts.chunks(max(1, CHUNK_NUMBERS // table.values.shape[1])):
+                _score(chunk, observations, predict, rivals, default, tally)
+                bar.update(len(chunk))
         tables.append(tally.table(task, settings.n_bootstrap, generator))
         scopes[task] = Scope(len(np.unique(cuts.series)), n_short, len(cuts), MIN_ROWS[task])
     return Evaluation(pd.concat(tables, ignore_index=True), scopes, tuple(levels))

@@ -17,7 +17,7 @@ GRADIENTS = ("adjoint", "backprop")
 DEFAULT_RTOL, DEFAULT_ATOL = 1e-5, 1e-6
 
 # Past this many knots a horizon is a mistake of units rather than a forecast, and it is said so.
-MAX_KNOTS = 200_000
+MAX_KNOTS = 50_000
 
 
 @dataclass(frozen=True)
