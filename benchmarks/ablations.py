@@ -23,7 +23,8 @@ from examples.storm_tracks import forecast
 from examples.storm_tracks import make_model as make_storm_model
 from latentode import LatentODE
 from latentode.datasets import load_storms
-from latentode.demo.storm_task import errors, forecast_origins, last_value, split_by_season
+from latentode.demo.storm_rivals import last_value
+from latentode.demo.storm_task import errors, forecast_origins, split_by_season
 
 AS_USED = "as used"
 Settings = Mapping[str, Any]

@@ -18,7 +18,8 @@ import pandas as pd
 from benchmarks.record import Record, parse_arguments, spread_table
 from examples.storm_tracks import LEVEL, forecast, make_model
 from latentode.datasets import load_storms
-from latentode.demo.storm_task import RIVALS, errors, forecast_origins, split_by_season
+from latentode.demo.storm_rivals import RIVALS
+from latentode.demo.storm_task import errors, forecast_origins, split_by_season
 
 SCORES = {"track_km": "track error, km", "wind_kt": "wind error, kt"}
 OURS = "latent ODE"

@@ -22,8 +22,8 @@ import torch
 
 from latentode import LatentODE, plotting
 from latentode.datasets import load_storms
+from latentode.demo.storm_rivals import RIVALS
 from latentode.demo.storm_task import (
-    RIVALS,
     error_table,
     forecast_origins,
     great_circle_km,

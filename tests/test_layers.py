@@ -73,7 +73,7 @@ ROOMS = {
     },
     "sklearn": {"estimator", "parameters", "plotting", "demo"},
     "matplotlib": {"plotting", "cli"},
-    "tqdm": {"fitting", "progress"},
+    "tqdm": {"evaluation", "fitting", "progress"},
     "narwhals": {"frames"},
     "pyarrow": {"frames"},
 }

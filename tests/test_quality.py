@@ -7,7 +7,8 @@ import pytest
 from examples.storm_tracks import forecast, make_model
 from latentode import LatentODE
 from latentode.datasets import load_storms, make_oscillator
-from latentode.demo.storm_task import RIVALS, error_table, forecast_origins, split_by_season
+from latentode.demo.storm_rivals import RIVALS
+from latentode.demo.storm_task import error_table, forecast_origins, split_by_season
 
 pytestmark = pytest.mark.slow
 

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from latentode.datasets import load_storms
-from latentode.demo import storm_task
+from latentode.demo import storm_rivals, storm_task
 
 
 def storm(name="Ada 2000", start="2000-08-01", hours=range(0, 97, 6), **channels):
@@ -92,7 +92,7 @@ def test_constant_velocity_is_exact_on_a_straight_track_even_over_the_date_line(
     hours = np.arange(0, 97, 6)
     long = (start_long - 0.2 * hours + 180) % 360 - 180
     contexts, truth = storm_task.forecast_origins(storm(long=long, wind=45.0))
-    predicted = storm_task.constant_velocity().fit(contexts, truth).predict(contexts, truth)
+    predicted = storm_rivals.constant_velocity().fit(contexts, truth).predict(contexts, truth)
     scores = storm_task.errors(truth, predicted)
     assert scores["track_km"].max() < 1e-6
     assert (scores["wind_kt"] == 0).all()
@@ -100,7 +100,7 @@ def test_constant_velocity_is_exact_on_a_straight_track_even_over_the_date_line(
 
 def test_last_value_misses_by_the_way_the_storm_went():
     contexts, truth = storm_task.forecast_origins(storm(lat=0.0))
-    predicted = storm_task.last_value().fit(contexts, truth).predict(contexts, truth)
+    predicted = storm_rivals.last_value().fit(contexts, truth).predict(contexts, truth)
     scores = storm_task.errors(truth, predicted).groupby("lead_hours").mean(numeric_only=True)
     along_the_equator = np.radians(0.2 * scores.index) * storm_task.EARTH_RADIUS_KM
     np.testing.assert_allclose(scores["track_km"], along_the_equator)
@@ -119,13 +119,13 @@ def test_linear_regression_learns_a_law_that_is_linear():
         for i, (a, b) in enumerate(rng.normal(size=(30, 2)))
     )
     contexts, truth = storm_task.forecast_origins(tracks)
-    predicted = storm_task.linear_regression().fit(contexts, truth).predict(contexts, truth)
+    predicted = storm_rivals.linear_regression().fit(contexts, truth).predict(contexts, truth)
     assert storm_task.errors(truth, predicted)["track_km"].max() < 1e-3
 
 
 def test_a_regression_refuses_a_lead_it_was_not_fitted_to():
     contexts, truth = storm_task.forecast_origins(storm())
-    fitted = storm_task.linear_regression().fit(contexts, truth)
+    fitted = storm_rivals.linear_regression().fit(contexts, truth)
     later = truth[truth["lead_hours"] == 6].assign(time=lambda t: t["time"] + pd.Timedelta(hours=1))
     with pytest.raises(ValueError, match=r"leads of \[7\.0\] h were not in the truth"):
         fitted.predict(contexts, later)
@@ -135,10 +135,10 @@ def test_a_rival_refuses_an_origin_with_too_short_a_past():
     contexts, truth = storm_task.forecast_origins(storm())
     recent = contexts[contexts.groupby("origin")["time"].rank(ascending=False) <= 3]
     with pytest.raises(ValueError, match="origin 'Ada 2000 2000-08-02 00h' has less than 24 hours behind it"):
-        storm_task.linear_regression().fit(recent, truth)
+        storm_rivals.linear_regression().fit(recent, truth)
 
 
-@pytest.mark.parametrize("name", storm_task.RIVALS)
+@pytest.mark.parametrize("name", storm_rivals.RIVALS)
 def test_a_rival_answers_in_the_order_it_is_asked(name):
     train, _, test = storm_task.split_by_season(load_storms())
     known, (contexts, truth) = (
@@ -146,7 +146,7 @@ def test_a_rival_answers_in_the_order_it_is_asked(name):
         for part in (train, test)
     )
     settings = {"max_iter": 5} if name == "gradient boosting" else {}  # enough to see the order
-    rival = storm_task.RIVALS[name](**settings).fit(*known)
+    rival = storm_rivals.RIVALS[name](**settings).fit(*known)
     asked = truth[["origin", "time"]]
     predicted = rival.predict(contexts, asked)
     assert list(predicted.columns) == ["origin", "time", *storm_task.FORECAST]
@@ -158,7 +158,7 @@ def test_a_rival_answers_in_the_order_it_is_asked(name):
 
 def test_errors_need_every_prediction_and_count_what_bands_hold():
     contexts, truth = storm_task.forecast_origins(storm())
-    predicted = storm_task.last_value().predict(contexts, truth)
+    predicted = storm_rivals.last_value().predict(contexts, truth)
     with pytest.raises(ValueError, match="no prediction of origin 'Ada 2000 2000-08-02 00h'"):
         storm_task.errors(truth, predicted[1:])
     # the wind rises half a knot an hour: 12 h ahead it is 6 kt more, 24 h ahead 12 kt
@@ -171,7 +171,7 @@ def test_errors_need_every_prediction_and_count_what_bands_hold():
 def test_the_bootstrap_draws_storms_and_not_origins():
     storms = [storm(f"S{i} 2000", wind=30 + 0.1 * i * np.arange(17)) for i in range(20)]
     contexts, truth = storm_task.forecast_origins(pd.concat(storms))
-    predicted = storm_task.last_value().predict(contexts, truth)
+    predicted = storm_rivals.last_value().predict(contexts, truth)
     table = storm_task.error_table(truth, {"last value": predicted})
     assert (table["wind_kt-lo"] < table["wind_kt"]).all()
     assert (table["wind_kt"] < table["wind_kt-hi"]).all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -95,49 +96,55 @@ class Tally:
     def table(self, task: str, n_bootstrap: int, generator: np.random.Generator) -> pd.DataFrame:
         """One row for each channel, bin (and all together) and predictor; see `Evaluation.table`."""
         estimates, intervals = self._errors(n_bootstrap, generator)
-        edges = self.bins.in_users_units(np.concatenate([[0.0], self.bins.edges]))
         counts = _with_all(self.counts.sum(0))
         n_series = np.concatenate([(self.counts > 0).sum(0), (self.counts.sum(1) > 0).sum(0)[None]])
+        shape = (len(self.predictors), len(self.bins) + 1, len(self.channels))
+        of_model = np.zeros(shape, dtype=bool)
+        of_model[self.predictors.index(MODEL)] = True
+        predictor, bin_, channel = (self._column(place) for place in np.indices(shape))
+        edges = self.bins.in_users_units(np.concatenate([[0.0], self.bins.edges]))
+        is_all = bin_ == len(self.bins)
+
+        def models_own(numbers: np.ndarray) -> np.ndarray:
+            with np.errstate(invalid="ignore", divide="ignore"):
+                return self._column(np.where(of_model, _with_all(numbers) / counts, np.nan))
+
         with np.errstate(invalid="ignore", divide="ignore"):
-            leads = self.bins.in_users_units((_with_all(self.leads) / counts).ravel())
-            crps = _with_all(self.crps) / counts
-            shares = {level: _with_all(total) / counts for level, total in self.inside.items()}
-            widths = {level: _with_all(total) / counts for level, total in self.widths.items()}
-        labels = [*self.bins.labels, ALL_LEADS]
-        rows = []
-        for channel, name in enumerate(self.channels):
-            for bin_, label in enumerate(labels):
-                if not counts[bin_, channel]:
-                    continue
-                is_all = bin_ == len(self.bins)
-                for number, predictor in enumerate(self.predictors):
-                    row = {
-                        "task": task,
-                        "channel": name,
-                        "lead": label,
-                        "lead_from": edges[0 if is_all else bin_],
-                        "lead_to": edges[-1 if is_all else bin_ + 1],
-                        "lead_mean": leads[bin_ * len(self.channels) + channel],
-                        "predictor": predictor,
-                        "n_values": int(counts[bin_, channel]),
-                        "n_series": int(n_series[bin_, channel]),
-                    }
-                    for measure in ("rmse", "mae"):
-                        row[measure] = estimates[measure][number, bin_, channel]
-                        low, high = intervals[measure][:, number, bin_, channel]
-                        row |= {f"{measure}-lo": low, f"{measure}-hi": high}
-                    of_model = predictor == MODEL
-                    row["crps"] = crps[bin_, channel] if of_model and self.levels else np.nan
-                    for level in self.levels:
-                        row[f"coverage-{level:g}"] = shares[level][bin_, channel] if of_model else np.nan
-                        row[f"width-{level:g}"] = widths[level][bin_, channel] if of_model else np.nan
-                    for measure, of in (("skill", "rmse"), ("mae_skill", "mae")):
-                        found = skill(estimates[of][0, bin_, channel], estimates[of][number, bin_, channel])
-                        row[measure] = np.nan if of_model else found
-                        low, high = intervals[measure][:, number, bin_, channel]
-                        row |= {f"{measure}-lo": low, f"{measure}-hi": high}
-                    rows.append(row)
-        return pd.DataFrame(rows)
+            lead_means = self._column(_with_all(self.leads) / counts)
+        columns: dict[str, Any] = {
+            "task": task,
+            "channel": [self.channels[number] for number in channel],
+            "lead": [[*self.bins.labels, ALL_LEADS][number] for number in bin_],
+            "lead_from": edges[np.where(is_all, 0, bin_)],
+            "lead_to": edges[np.where(is_all, len(self.bins), bin_ + 1)],
+            "lead_mean": self.bins.in_users_units(lead_means),
+            "predictor": [self.predictors[number] for number in predictor],
+            "n_values": self._column(counts).astype(np.int64),
+            "n_series": self._column(n_series),
+        }
+        for measure in ("rmse", "mae"):
+            columns |= self._with_interval(measure, estimates[measure], intervals)
+        columns["crps"] = models_own(self.crps) if self.levels else np.nan
+        for level in self.levels:
+            columns[f"coverage-{level:g}"] = models_own(self.inside[level])
+            columns[f"width-{level:g}"] = models_own(self.widths[level])
+        for measure, of in (("skill", "rmse"), ("mae_skill", "mae")):
+            found = np.where(of_model, np.nan, skill(estimates[of][:1], estimates[of]))
+            columns |= self._with_interval(measure, found, intervals)
+        table = pd.DataFrame(columns)
+        return table[table["n_values"] > 0].reset_index(drop=True)
+
+    def _column(self, numbers: np.ndarray) -> np.ndarray:
+        """(..., B + 1, D), of each predictor or of all, in the order of the table's rows."""
+        shape = (len(self.predictors), len(self.bins) + 1, len(self.channels))
+        return np.broadcast_to(numbers, shape).transpose(2, 1, 0).ravel()
+
+    def _with_interval(
+        self, measure: str, numbers: np.ndarray, intervals: Mapping[str, np.ndarray]
+    ) -> dict[str, np.ndarray]:
+        low, high = intervals[measure]
+        columns = {"": numbers, "-lo": low, "-hi": high}
+        return {f"{measure}{end}": self._column(values) for end, values in columns.items()}
 
     def _errors(
         self, n_bootstrap: int, generator: np.random.Generator
