@@ -157,6 +157,15 @@ def test_mistakes_are_named(draw, settings, message):
         draw(evaluation(), **settings)
 
 
+@pytest.mark.parametrize("draw", [plot_errors, plot_calibration])
+@pytest.mark.parametrize(
+    ("given", "kind"), [(make_frame(), "DataFrame"), (evaluation().table, "DataFrame"), (None, "NoneType")]
+)
+def test_anything_but_an_evaluation_is_refused(draw, given, kind):
+    with pytest.raises(TypeError, match=rf"what model.evaluate\(...\) returned; got a {kind}"):
+        draw(given)
+
+
 def test_bands_and_axes_that_lack_are_named():
     with pytest.raises(ValueError, match="the evaluation has no bands"):
         plot_calibration(evaluation(levels=()))

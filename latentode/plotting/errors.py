@@ -64,8 +64,10 @@ def plot_errors(
         The Axes of a single channel, else an array of Axes (n_channels,).
 
     Raises:
+        TypeError: for anything but an evaluation.
         ValueError: for a task or channel that was not evaluated, or a wrong number of Axes.
     """
+    _check_evaluation(evaluation)
     check_choice("metric", metric, tuple(_METRICS))
     table, names = _rows(evaluation, task, channels)
     panels, own = _panels(ax, len(names))
@@ -113,8 +115,10 @@ def plot_calibration(
         The Axes of a single channel, else an array of Axes (n_channels,).
 
     Raises:
+        TypeError: for anything but an evaluation.
         ValueError: as in `plot_errors`, and for an evaluation without bands.
     """
+    _check_evaluation(evaluation)
     levels = sorted(evaluation.levels)
     if not levels:
         raise ValueError("the evaluation has no bands; evaluate with level=90 or several levels")
@@ -136,6 +140,14 @@ def plot_calibration(
     panels[0].set_ylabel("truth inside, %")
     _legend(panels[0], own)
     return panels[0] if len(names) == 1 else panels
+
+
+def _check_evaluation(evaluation: Any) -> None:
+    if not (hasattr(evaluation, "table") and hasattr(evaluation, "levels")):
+        raise TypeError(
+            f"evaluation must be what model.evaluate(...) returned; got a {type(evaluation).__name__}. "
+            "Evaluate first, e.g. report = model.evaluate(df), and pass report"
+        )
 
 
 def _look(predictor: str, number: int) -> tuple[str, Any]:
