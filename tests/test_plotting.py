@@ -542,6 +542,19 @@ def test_observations_of_one_series_and_channel_come_as_one_axes():
         plot_observations(frame, series="p7")
 
 
+def test_static_columns_are_no_channels():
+    frame = on_clock().assign(sex="f", note=lambda rows: np.arange(len(rows)).astype(str))
+    keys = {"id_col": "patient", "time_col": "hours", "series": "p0"}
+    with pytest.raises(TypeError, match=r"name it in static_cols=\['sex'\]"):
+        plot_observations(frame, **keys)
+    axes = plot_observations(frame, **keys, static_cols=["sex", "note"])
+    assert [ax.get_ylabel() for ax in axes[0]] == ["hr", "temp", "flat"]
+    with pytest.raises(ValueError, match=r"lacks the static columns \['ward'\]"):
+        plot_observations(frame, **keys, static_cols=["ward"])
+    with pytest.raises(ValueError, match="'hr' can't be both a value column and a static one"):
+        plot_observations(frame, **keys, value_cols=["hr"], static_cols=["hr"])
+
+
 # The model itself -------------------------------------------------------------
 
 

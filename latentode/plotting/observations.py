@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from latentode.frames import read_frame, to_pandas
+from latentode.frames.libraries import as_frame
+from latentode.frames.roles import find_roles
 from latentode.plotting.palette import TRUTH, ink
 from latentode.plotting.panels import Panels, choose, marker_size
 from latentode.plotting.time_axis import TimeAxis, clock_of
@@ -21,6 +23,7 @@ def plot_observations(
     id_col: Hashable | None = None,
     time_col: Hashable | None = None,
     value_cols: Sequence[Hashable] | None = None,
+    static_cols: Sequence[Hashable] | None = None,
     series: Any = None,
     ax: Any = None,
 ) -> Any:
@@ -33,6 +36,8 @@ def plot_observations(
         id_col: column (or index level) that says which series a row belongs to, as `LatentODE` takes it.
         time_col: column (or index level) of the times.
         value_cols: the channels; None takes every other column.
+        static_cols: columns that describe a series as a whole, as `LatentODE` takes them; they are not drawn, nor
+            checked beyond their names.
         series: id of a series or a list of them; None takes the first three at most.
         ax: an Axes (for one series and one channel), or an array of (n_series, n_channels) Axes; None
             makes a figure.
@@ -50,6 +55,11 @@ def plot_observations(
         (2, 2)
     """
     df = to_pandas(df)
+    if static_cols is not None:
+        frame, from_array = as_frame(df)
+        value_cols = find_roles(
+            frame, id_col, time_col, value_cols, static_cols, from_array=from_array
+        ).value_cols
     table = read_frame(df, id_col=id_col, time_col=time_col, value_cols=value_cols)
     if table.roles.is_single and series is not None:
         raise ValueError(f"the data are a single series without an id; leave out series={series!r}")
