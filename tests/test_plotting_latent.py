@@ -265,6 +265,16 @@ def test_the_embeddings_axes_are_those_of_its_variance():
     assert ax.get_xlabel() == f"first principal axis ({share[0]:.0f} % of variance)"
 
 
+def test_a_small_share_of_the_variance_is_not_called_none():
+    class Narrow(Rotor):
+        def encode(self, df):
+            return super().encode(df).assign(z0_1=lambda states: 0.01 * states["z0_1"])
+
+    ax = plot_embedding(Narrow(), cohort())
+    assert ax.get_xlabel() == "first principal axis (>99 % of variance)"
+    assert ax.get_ylabel() == "second principal axis (<1 % of variance)"
+
+
 def test_numbers_have_a_bar_and_unknown_ones_are_grey():
     age = cohort().groupby("patient")["age"].first()
     age["p3"] = np.nan

@@ -61,7 +61,7 @@ class Plane:
         share = 100 * variance / max(float((spread**2).sum()), np.finfo(float).tiny)
         of = "variance" if orbits is None else "the motion"
         labels = [
-            f"{which} principal axis ({part:.0f} % of {of})"
+            f"{which} principal axis ({_percent(part)} % of {of})"
             for which, part in zip(("first", "second"), share, strict=True)
         ]
         return cls(center, axes, (labels[0], labels[1]))
@@ -77,6 +77,13 @@ class Plane:
     def turn(self, velocities: np.ndarray) -> np.ndarray:
         """The part of velocities (..., L) within the plane: (..., 2)."""
         return np.asarray(velocities @ self.axes.T)
+
+
+def _percent(share: float) -> str:
+    """Whole percents, without calling a little nothing or the most of it all."""
+    if 0 < share < 0.5:
+        return "<1"
+    return ">99" if 99.5 < share < 100 else f"{share:.0f}"
 
 
 def _means(states: np.ndarray, orbits: np.ndarray) -> np.ndarray:
