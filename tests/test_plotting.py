@@ -140,7 +140,7 @@ def test_axes_are_labelled_by_the_columns_and_titled_by_the_series():
     )
     assert [ax.get_title() for ax in axes[:, 0]] == ["p3", "p0"]
     assert [ax.get_ylabel() for ax in axes[0]] == ["hr", "flat"]
-    assert [ax.get_xlabel() for ax in axes[:, -1]] == ["hours", "hours"]
+    assert [ax.get_xlabel() for ax in axes[:, -1]] == ["hours, 2024 (Europe/Berlin)"] * 2
     # what the neighbour says is not said again
     assert [ax.get_title() for ax in axes[:, 1]] == ["", ""]
     assert [ax.get_ylabel() for ax in axes[1]] == ["", ""]
@@ -157,6 +157,48 @@ def test_dates_are_concise_and_in_the_series_own_zone():
     # the axis takes the user's own dates
     ax.axvline(pd.Timestamp("2024-10-26 03:00", tz="Europe/Berlin"))
     assert ax.convert_xunits(pd.Timestamp("2024-10-26", tz="Europe/Berlin")) == midnight[0]
+
+
+@pytest.mark.parametrize(
+    ("ticks", "expected"),
+    [
+        (["03-28 12:00", "03-29 00:00", "03-29 12:00"], ["12:00\nMar-28", "Mar-29", "12:00"]),
+        (["03-28 23:45", "03-29 00:00", "03-29 00:15"], ["23:45\nMar-28", "00:00\nMar-29", "00:15"]),
+        (["03-28 17:30:15", "03-28 17:30:20"], ["17:30:15\nMar-28", "20"]),
+        (["03-30", "03-31", "04-01", "04-02"], ["30\nMar", "31", "01\nApr", "02"]),
+        (["03-01", "05-01", "07-01"], ["Mar", "May", "Jul"]),
+        (["03-28 12:00"], ["12:00\nMar-28"]),
+        ([], []),
+    ],
+)
+@pytest.mark.parametrize("zone", [None, "America/New_York"])
+def test_the_first_tick_of_each_day_and_month_names_it(ticks, expected, zone):
+    clock = pd.date_range("2026-03-28", periods=3, tz=zone)
+    ax = plot_observations(pd.DataFrame({"x": np.arange(3.0)}, index=clock))
+    times = pd.DatetimeIndex([f"2026-{tick}" for tick in ticks], tz=zone)
+    plain = times if zone is None else times.tz_convert("UTC").tz_localize(None)
+    assert ax.xaxis.get_major_formatter().format_ticks(dates.date2num(plain.to_numpy())) == expected
+    ax.figure.canvas.draw()
+    assert ax.xaxis.get_offset_text().get_text() == ""
+
+
+@pytest.mark.parametrize(
+    ("end", "zone", "label"),
+    [
+        ("2026-12-31", None, "when, 2026"),
+        ("2027-01-01", None, "when, 2026 to 2027"),
+        ("2035-01-01", None, "when"),
+        ("2026-12-31", "Asia/Kolkata", "when, 2026 (Asia/Kolkata)"),
+        ("2026-12-31", "UTC", "when, 2026 (UTC)"),
+        ("2026-12-31", "+02:00", "when, 2026 (UTC+02:00)"),
+        ("2035-01-01", "UTC", "when (UTC)"),
+    ],
+)
+def test_the_label_of_dates_says_their_years_and_zone(end, zone, label):
+    clock = pd.DatetimeIndex(["2026-12-30", end], tz=zone, name="when")
+    assert plot_observations(pd.DataFrame({"x": [0.0, 1.0]}, index=clock)).get_xlabel() == label
+    unnamed = plot_observations(pd.DataFrame({"x": [0.0, 1.0]}, index=clock.rename(None)))
+    assert unnamed.get_xlabel() == label.removeprefix("when").lstrip(", ")
 
 
 @pytest.mark.parametrize(

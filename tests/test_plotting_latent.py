@@ -381,7 +381,7 @@ def test_new_series_have_an_age_and_no_date():
     assert ax.get_xlabel() == "days"
     dated = pd.date_range("2024-01-01", periods=3)
     ax = plot_prior(Believer("columns"), 2, dated, channels="up")
-    assert ax.get_xlabel() == "when"
+    assert ax.get_xlabel() == "when, 2024"
     assert ax.lines[0].get_xdata()[0] == mpl.dates.date2num(dated[0])
 
 

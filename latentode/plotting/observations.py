@@ -68,15 +68,17 @@ def plot_observations(
     axis = TimeAxis.of(table, np.isin(table.codes, chosen))
     panels = Panels.make(ax, len(chosen), len(names), channels="value_cols", height=0.7)
     clock = clock_of(table)
+    labels = []
     for row, place in enumerate(chosen):
         rows = table.codes == place
+        labels.append(axis.label(table.roles.time_name, clock[rows]))
         x = axis.place(clock[rows])
         for panel, values in zip(panels.axes[row], table.values[rows].T, strict=True):
             axis.prepare(panel)
             _draw(panel, x, values)
 
     titles = [None if table.roles.is_single else str(table.ids[place]) for place in chosen]
-    panels.label(titles, axis.label(table.roles.time_name), names)
+    panels.label(titles, labels, names)
     panels.add_legend()
     return panels.returned
 

@@ -103,14 +103,20 @@ class Panels:
             raise ValueError(f"ax holds {given.size} Axes, but {count}; give (n_series, n_channels) Axes")
         return cls(given.reshape(n_series, n_channels), own=False)
 
-    def label(self, titles: Sequence[str | None], time: str, names: Sequence[Hashable]) -> None:
-        """Says which series, times and channels are shown; a title of None stands for no title."""
+    def label(self, titles: Sequence[str | None], times: Sequence[str], names: Sequence[Hashable]) -> None:
+        """Says which series, times and channels are shown.
+
+        Args:
+            titles: of each series; None for no title.
+            times: the label of each series' clock.
+            names: of the channels.
+        """
         for (series, channel), ax in np.ndenumerate(self.axes):
             title, name = titles[series], str(names[channel])
             if title is not None and (channel == 0 or not self.own):
                 ax.set_title(title)
             if channel == len(names) - 1 or not self.own:
-                ax.set_xlabel(time)
+                ax.set_xlabel(times[series])
             if series == 0 or not self.own:
                 ax.set_ylabel(name)
                 if self.own and self._too_low(names):

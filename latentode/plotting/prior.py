@@ -61,7 +61,7 @@ def plot_prior(
             own = np.flatnonzero(table.codes == number)
             own = own[np.argsort(clock[own])]
             panel.plot(clock[own], values[own], color=model_colour(), lw=1.0, alpha=0.65)
-    panels.label([None], label, names)
+    panels.label([None], [label], names)
     if panels.own:
         panels.axes[0, 0].figure.align_ylabels(panels.axes.T)
     return panels.axes[0, 0] if len(names) == 1 else panels.axes[0]
@@ -72,7 +72,7 @@ def _clock(table: SeriesTable, *, dated: bool) -> tuple[TimeAxis, np.ndarray, st
     rows = np.ones(len(table), dtype=bool)
     axis, clock = TimeAxis.of(table, rows), clock_of(table)
     if axis.kind != "datetime" or dated:
-        return axis, axis.place(clock), axis.label(table.roles.time_name)
+        return axis, axis.place(clock), axis.label(table.roles.time_name, clock)
     ages = elapsed(clock[[int(np.argmin(clock))]], clock)
     unit, seconds = unit_of(float(ages.max()))
     return TimeAxis("number"), ages / seconds, unit

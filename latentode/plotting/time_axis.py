@@ -18,6 +18,13 @@ __all__ = ["TimeAxis", "clock_of", "unit_of"]
 # A timedelta axis counts in the largest of these of which it shows at least three.
 _UNITS = {"days": 86400.0, "hours": 3600.0, "minutes": 60.0, "seconds": 1.0}
 
+# Fields of a date, of which the ticks differ in some.
+_FIELDS = ("year", "month", "day", "hour", "minute", "second")
+_DAYS = _FIELDS.index("day")
+
+# Ticks are years, or each January's is, where times lie so many calendar years apart.
+_TICKS_NAME_YEARS = 3
+
 
 def clock_of(table: SeriesTable) -> pd.Index:
     """The time of each row as a plain pandas index: numbers, datetimes or timedeltas."""
@@ -64,7 +71,7 @@ class TimeAxis:
         return times.to_numpy(dtype=np.float64, na_value=np.nan)
 
     def prepare(self, ax: Any) -> None:
-        """Concise dates in the series' own time zone; to be called before anything is drawn."""
+        """Dates in the series' own time zone; to be called before anything is drawn."""
         if self.kind != "datetime":
             return
         ax.xaxis_date(self.zone)
@@ -72,10 +79,59 @@ class TimeAxis:
         # matplotlib warns that it found none.
         locator = dates.AutoDateLocator(tz=self.zone, minticks=3, maxticks=7)
         ax.xaxis.set_major_locator(locator)
-        ax.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator, tz=self.zone))
+        ax.xaxis.set_major_formatter(_Dates(locator, tz=self.zone))
 
-    def label(self, name: Hashable | None) -> str:
-        """The name of the user's time column; a timedelta's also says its unit."""
-        if self.kind != "timedelta":
-            return "" if name is None else str(name)
-        return self.unit if name is None else f"{name} ({self.unit})"
+    def label(self, name: Hashable | None, *times: pd.Index) -> str:
+        """The name of the user's time column, a timedelta's unit, a date's years and its time zone.
+
+        Args:
+            times: all that stand on the axis. The ticks of few years need not name one.
+        """
+        said = [] if name is None else [str(name)]
+        if self.kind == "timedelta":
+            return " ".join([*said, f"({self.unit})" if said else self.unit])
+        if self.kind != "datetime":
+            return " ".join(said)
+        first, last = min(one.min() for one in times), max(one.max() for one in times)
+        if last.year - first.year < _TICKS_NAME_YEARS:
+            said.append(f"{first.year}" if first.year == last.year else f"{first.year} to {last.year}")
+        label = ", ".join(said)
+        return label if self.zone is None else f"{label} ({_zone_name(self.zone, first)})".lstrip()
+
+
+class _Dates(dates.ConciseDateFormatter):
+    """Short dates, of which the first names its day and month, and so does each that begins another.
+
+    What is named besides stands in a second line, which keeps the labels narrow; the year is the axis label's.
+    """
+
+    def __init__(self, locator: Any, tz: Any) -> None:
+        super().__init__(locator, tz=tz, show_offset=False)
+        self.zone = tz
+
+    def format_ticks(self, values: Any) -> list[str]:
+        """A label for each tick."""
+        if not len(values):
+            return []
+        labels = list(super().format_ticks(values))
+        ticks = [dates.num2date(value, tz=self.zone) for value in values]
+        fields = np.array([tick.timetuple()[:6] for tick in ticks])
+        level = max(np.flatnonzero(np.ptp(fields, axis=0)), default=len(_FIELDS) - 1)
+        if level < _DAYS:
+            return labels
+        for number, tick in enumerate(ticks):
+            before = ticks[number - 1] if number else None
+            if level == _DAYS:
+                begins = before is None or before.month != tick.month
+                labels[number] = tick.strftime("%d\n%b" if begins else "%d")
+            elif (before is None or before.date() != tick.date()) and labels[number] != f"{tick:%b-%d}":
+                if before is None and ":" not in labels[number]:
+                    labels[number] = f"{tick:%H:%M}:{labels[number]}"  # seconds, of which minute
+                labels[number] += f"\n{tick:%b-%d}"
+        return labels
+
+
+def _zone_name(zone: Any, time: pd.Timestamp) -> str:
+    """A place where the zone has one, else its offset."""
+    named = getattr(zone, "key", None) or getattr(zone, "zone", None) or time.tzname()
+    return str(named or f"UTC{time:%z}")

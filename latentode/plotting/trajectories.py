@@ -109,7 +109,7 @@ def plot_trajectories(
             _draw_forecast(panel, axis, view)
 
     titles = [None if table.roles.is_single else str(table.ids[place]) for place in chosen]
-    panels.label(titles, axis.label(table.roles.time_name), names)
+    panels.label(titles, [axis.label(table.roles.time_name, *view.clocks) for view in views], names)
     panels.add_legend(instead=_band_patches(levels))
     return panels.returned
 

@@ -34,6 +34,12 @@ class View:
     observed: dict[Hashable, pd.Series]
     withheld: dict[Hashable, pd.Series]
 
+    @property
+    def clocks(self) -> list[pd.Index]:
+        """All times that are drawn; not in one index, whose unit might not hold them."""
+        known = [*self.observed.values(), *self.withheld.values()]
+        return [self.times, *(one.index for one in known if len(one))]
+
 
 def look(table: SeriesTable, place: int, truth: SeriesTable | None, times: Any, horizon: Any) -> View:
     """The view of the series with this place in the table.
