@@ -400,6 +400,78 @@ def test_labels_of_many_channels_do_not_overlap():
         assert all(figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1 for box in boxes)
 
 
+# Many series and channels -------------------------------------------------------
+
+
+def crowd(n_series, n_channels, n_rows=4):
+    """Series s0, s1, ..., each an hour later than the one before and a hundred higher."""
+    who, hour = np.divmod(np.arange(n_series * n_rows), n_rows)
+    values = {f"x{c}": 100.0 * who + 10 * c + hour for c in range(n_channels)}
+    return pd.DataFrame({"who": [f"s{k}" for k in who], "hour": 1.0 * who + hour, **values})
+
+
+@pytest.mark.parametrize("n_channels", [1, 2])
+@pytest.mark.parametrize(("n_series", "n_columns"), [(4, 4), (5, 3), (8, 4), (9, 3), (10, 4)])
+def test_many_series_stand_in_rows_of_four_at_most(n_series, n_columns, n_channels):
+    axes = plot_observations(
+        crowd(n_series, n_channels),
+        id_col="who",
+        time_col="hour",
+        series=[f"s{k}" for k in range(n_series)],
+    )
+    assert axes.shape == (n_series, n_channels)
+    figure = axes[0, 0].figure
+    assert len(figure.axes) == axes.size
+    assert len(figure.legends) == 1
+    assert figure.get_figwidth() <= 14
+    figure.canvas.draw()
+    boxes = np.array([[ax.get_position().bounds for ax in own] for own in axes])
+    for k, own in enumerate(axes):
+        assert own[0].get_title() == f"s{k}"
+        for c, ax in enumerate(own):
+            np.testing.assert_allclose(line(ax, "observed").get_ydata(), 100 * k + 10 * c + np.arange(4))
+            np.testing.assert_allclose(ax.get_xlim(), [k - 0.15, k + 3.15])  # its own clock and a margin
+            # The layout's own rounding is far below a pixel, which is a thousandth of the figure.
+            np.testing.assert_allclose(boxes[k, c, 0], boxes[k % n_columns, 0, 0], atol=1e-3)
+            assert ax.get_ylabel() == (f"x{c}" if k % n_columns == 0 else "")
+            assert ax.xaxis.get_tick_params().get("labelbottom", True) == (c == n_channels - 1)
+            is_last = k + n_columns >= n_series and c == n_channels - 1
+            assert ax.get_xlabel() == ("hour" if is_last else "")
+    for k in range(n_series - n_columns):
+        assert boxes[k, -1, 1] > boxes[k + n_columns, 0, 1]
+
+
+def test_clocks_of_other_years_than_the_series_below_are_labelled():
+    frame = crowd(6, 1)
+    frame["hour"] = pd.Timestamp("2020-06-01") + pd.to_timedelta(366 * frame["who"].str[1:].astype(int), "D")
+    frame["hour"] += pd.to_timedelta(frame.groupby("who").cumcount(), "h")
+    axes = plot_observations(frame, id_col="who", time_col="hour", series=list(frame["who"].unique()))
+    assert [ax.get_xlabel() for ax in axes[:, 0]] == [f"hour, {year}" for year in range(2020, 2026)]
+
+
+def test_a_figure_of_more_panels_than_are_read_is_refused():
+    frame = crowd(61, 1)
+    everyone = list(frame["who"].unique())
+    assert len(plot_observations(frame, id_col="who", time_col="hour", series=everyone[:60])) == 60
+    plt.close("all")
+    with pytest.raises(
+        ValueError, match=r"61 series and 1 channels make 61 panels, .* for 60; .*series=\.\.\."
+    ):
+        plot_observations(frame, id_col="who", time_col="hour", series=everyone)
+    with pytest.raises(ValueError, match=r"61 panels.*series=\.\.\. and channels="):
+        plot_trajectories(Ramp(frame, "who", "hour"), frame, series=everyone)
+    assert plt.get_fignums() == []
+    _, given = plt.subplots(61)  # as many as the user likes
+    plot_observations(frame, id_col="who", time_col="hour", series=everyone, ax=given)
+
+
+def test_of_very_many_channels_fewer_series_are_drawn():
+    frame = crowd(3, 31)
+    assert plot_observations(frame, id_col="who", time_col="hour").shape == (1, 31)
+    with pytest.raises(ValueError, match=r"1 series and 61 channels .* choose fewer with value_cols="):
+        plot_observations(crowd(3, 61), id_col="who", time_col="hour")
+
+
 # Mistakes ---------------------------------------------------------------------
 
 

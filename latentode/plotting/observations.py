@@ -11,7 +11,7 @@ from latentode.frames import read_frame, to_pandas
 from latentode.frames.libraries import as_frame
 from latentode.frames.roles import find_roles
 from latentode.plotting.palette import TRUTH, ink
-from latentode.plotting.panels import Panels, choose, marker_size
+from latentode.plotting.panels import Panels, choose, first_series, marker_size
 from latentode.plotting.time_axis import TimeAxis, clock_of
 
 __all__ = ["plot_observations"]
@@ -38,15 +38,17 @@ def plot_observations(
         value_cols: the channels; None takes every other column.
         static_cols: columns that describe a series as a whole, as `LatentODE` takes them; they are not drawn, nor
             checked beyond their names.
-        series: id of a series or a list of them; None takes the first three at most.
+        series: id of a series or a list of them; None takes the first three at most, fewer
+            of very many channels.
         ax: an Axes (for one series and one channel), or an array of (n_series, n_channels) Axes; None
-            makes a figure.
+            makes a figure, of up to 60 panels, with the series in rows of four at most.
 
     Returns:
         The Axes of a single panel, else an array of Axes (n_series, n_channels).
 
     Raises:
-        ValueError, TypeError: for a frame that can't be read, unknown series, or a wrong number of Axes.
+        ValueError, TypeError: for a frame that can't be read, unknown series, more panels than a figure holds,
+            or a wrong number of Axes.
 
     Example:
         >>> from latentode.datasets import make_oscillator
@@ -63,8 +65,8 @@ def plot_observations(
     table = read_frame(df, id_col=id_col, time_col=time_col, value_cols=value_cols)
     if table.roles.is_single and series is not None:
         raise ValueError(f"the data are a single series without an id; leave out series={series!r}")
-    chosen = choose(series, list(table.ids), "series", most=3)
     names = table.roles.value_cols
+    chosen = choose(series, list(table.ids), "series", most=first_series(len(names)))
     axis = TimeAxis.of(table, np.isin(table.codes, chosen))
     panels = Panels.make(ax, len(chosen), len(names), channels="value_cols", height=0.7)
     clock = clock_of(table)

@@ -14,12 +14,20 @@ from matplotlib.axes import Axes
 from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
 
-__all__ = ["Panels", "choose", "marker_size"]
+__all__ = ["Panels", "choose", "first_series", "marker_size"]
 
 # Inches. A panel is wide enough for six dates; many channels make lower panels, not a longer page.
 _PANEL_WIDTH, _SINGLE_WIDTH = 3.5, 6.4
 _TOTAL_HEIGHT, _SINGLE_HEIGHT = 7.0, 3.4
 _MIN_HEIGHT, _MAX_HEIGHT = 1.25, 2.2
+# Above and below all panels, and between the last channel of some series and the titles of those below.
+_FRAME_HEIGHT, _BREAK_HEIGHT = 0.9, 0.5
+
+# More series side by side are not read on a page, and more panels not on one sheet.
+_MAX_COLUMNS, _MAX_PANELS = 4, 60
+
+# Series that are drawn where none are chosen.
+_MOST_SERIES = 3
 
 # In units of the font size: an entry of the legend, and a letter of a label.
 _ENTRY_WIDTH, _LETTER_WIDTH = 8.6, 0.62
@@ -48,6 +56,11 @@ def choose(asked: Any, known: Sequence[Hashable], what: str, most: int | None = 
     return [places[name] for name in names]
 
 
+def first_series(n_channels: int) -> int:
+    """How many series to draw where none are chosen: as many as have room, up to three."""
+    return max(1, min(_MOST_SERIES, _MAX_PANELS // n_channels))
+
+
 def marker_size(n_points: int) -> float:
     """Diameter in points of print; that of many observations shrinks."""
     return float(
@@ -59,8 +72,8 @@ def marker_size(n_points: int) -> float:
 class Panels:
     """Axes of our own figure or of the user's.
 
-    In our own the channels of a series stand above each other on one clock, the series side by side,
-    and a panel leaves unsaid what its neighbour says.
+    In our own the channels of a series stand above each other on one clock, the series side by side in rows of
+    four at most, and a panel leaves unsaid what its neighbour says.
 
     Shapes:
         axes (n_series, n_channels).
@@ -68,6 +81,7 @@ class Panels:
 
     axes: np.ndarray
     own: bool
+    n_columns: int = 1
 
     @classmethod
     def make(cls, ax: Any, n_series: int, n_channels: int, *, channels: str, height: float = 1.0) -> Panels:
@@ -81,18 +95,17 @@ class Panels:
             height: of a new panel, relative to the usual.
 
         Raises:
-            ValueError: where `ax` holds another number of Axes.
+            ValueError: where `ax` holds another number of Axes, or a figure would have too many.
         """
         n_panels = n_series * n_channels
-        if ax is None:
-            tall = height * min(_MAX_HEIGHT, max(_MIN_HEIGHT, _TOTAL_HEIGHT / n_channels))
-            width = _PANEL_WIDTH * n_series if n_series > 1 else _SINGLE_WIDTH
-            size = (width, _SINGLE_HEIGHT if n_panels == 1 else 0.9 + tall * n_channels)
-            _, grid = plt.subplots(
-                n_channels, n_series, sharex="col", squeeze=False, figsize=size, layout="constrained"
-            )
-            return cls(grid.T, own=True)
         count = f"{n_series} series and {n_channels} channels make {n_panels} panels"
+        if ax is None:
+            if n_panels > _MAX_PANELS:
+                fewer = "series=... and " if n_series > 1 else ""
+                raise ValueError(
+                    f"{count}, and a figure has room for {_MAX_PANELS}; choose fewer with {fewer}{channels}=..."
+                )
+            return cls._new(n_series, n_channels, height)
         if isinstance(ax, Axes) and n_panels != 1:
             raise ValueError(
                 f"ax is a single Axes, which takes one series and one channel; {count}. Choose with "
@@ -102,6 +115,30 @@ class Panels:
         if given.size != n_panels:
             raise ValueError(f"ax holds {given.size} Axes, but {count}; give (n_series, n_channels) Axes")
         return cls(given.reshape(n_series, n_channels), own=False)
+
+    @classmethod
+    def _new(cls, n_series: int, n_channels: int, height: float) -> Panels:
+        n_blocks = math.ceil(n_series / _MAX_COLUMNS)
+        n_columns = math.ceil(n_series / n_blocks)
+        n_rows = n_blocks * n_channels
+        tall = height * min(_MAX_HEIGHT, max(_MIN_HEIGHT, _TOTAL_HEIGHT / n_rows))
+        breaks = _BREAK_HEIGHT * (n_blocks - 1)
+        size = (
+            _PANEL_WIDTH * n_columns if n_series > 1 else _SINGLE_WIDTH,
+            _FRAME_HEIGHT + tall * n_rows + breaks if n_series * n_channels > 1 else _SINGLE_HEIGHT,
+        )
+        _, grid = plt.subplots(n_rows, n_columns, squeeze=False, figsize=size, layout="constrained")
+        blocks = grid.reshape(n_blocks, n_channels, n_columns).swapaxes(1, 2).reshape(-1, n_channels)
+        for spare in blocks[n_series:].flat:
+            spare.remove()
+        axes = blocks[:n_series]
+        for upper, *others, lowest in axes if n_channels > 1 else ():
+            for ax in (*others, lowest):
+                ax.sharex(upper)
+            for ax in (upper, *others):
+                ax.tick_params(axis="x", labelbottom=False)
+                ax.xaxis.offsetText.set_visible(False)
+        return cls(axes, own=True, n_columns=n_columns)
 
     def label(self, titles: Sequence[str | None], times: Sequence[str], names: Sequence[Hashable]) -> None:
         """Says which series, times and channels are shown.
@@ -115,9 +152,11 @@ class Panels:
             title, name = titles[series], str(names[channel])
             if title is not None and (channel == 0 or not self.own):
                 ax.set_title(title)
-            if channel == len(names) - 1 or not self.own:
+            below = series + self.n_columns
+            repeated = below < len(titles) and times[below] == times[series]
+            if not self.own or (channel == len(names) - 1 and not repeated):
                 ax.set_xlabel(times[series])
-            if series == 0 or not self.own:
+            if series % self.n_columns == 0 or not self.own:
                 ax.set_ylabel(name)
                 if self.own and self._too_low(names):
                     ax.yaxis.label.set(rotation="horizontal", ha="right", va="center")
@@ -125,7 +164,8 @@ class Panels:
     def _too_low(self, names: Sequence[Hashable]) -> bool:
         """Whether upright names would run into each other."""
         size = FontProperties(size=mpl.rcParams["axes.labelsize"]).get_size_in_points()
-        height = 72 * self.axes[0, 0].figure.get_figheight() / len(names) - 2 * size
+        n_rows = math.ceil(len(self.axes) / self.n_columns) * len(names)
+        height = 72 * self.axes[0, 0].figure.get_figheight() / n_rows - 2 * size
         return max(len(str(name)) for name in names) * _LETTER_WIDTH * size > height
 
     def add_legend(self, instead: Mapping[str, Any] | None = None) -> None:

@@ -13,7 +13,7 @@ from latentode._checks import check_levels, check_number
 from latentode.frames import to_pandas
 from latentode.plotting.fitted import check_fitted, read_for
 from latentode.plotting.palette import BAND, SHADE, TRUTH, ink, model_colour
-from latentode.plotting.panels import Panels, choose, marker_size
+from latentode.plotting.panels import Panels, choose, first_series, marker_size
 from latentode.plotting.time_axis import TimeAxis
 from latentode.plotting.views import View, look
 
@@ -44,7 +44,8 @@ def plot_trajectories(
     Args:
         model: a fitted `LatentODE`.
         df: the observations to condition on, in any layout that `model.predict` takes.
-        series: id of a series or a list of them; None takes the first three at most.
+        series: id of a series or a list of them; None takes the first three at most, fewer
+            of very many channels.
         channels: a channel or a list of them; None takes all.
         times: when to draw, as `model.predict` takes it; None takes 200 times from the first observation
             to the horizon, and those of the observations.
@@ -56,9 +57,10 @@ def plot_trajectories(
         truth: values that `df` withholds, in the same layout; open markers where `df` has no value.
         parts: draws the trajectory by itself too, dashed; what lies between it and the line is the residual process's.
         ax: an Axes (for one series and one channel), or an array of (n_series, n_channels) Axes; None
-            makes a figure. The legend stands below a new figure, and in the first of given Axes, whose
-            upper limit is raised to make room for it. `plt.subplots(..., layout="constrained")` keeps
-            the titles and labels of several given Axes apart.
+            makes a figure, of up to 60 panels, with the series in rows of four at most. The legend stands
+            below a new figure, and in the first of given Axes, whose upper limit is raised to make room for
+            it. `plt.subplots(..., layout="constrained")` keeps the titles and labels of several given Axes
+            apart.
         random_state: of the sampled trajectories.
 
     Returns:
@@ -66,7 +68,8 @@ def plot_trajectories(
 
     Raises:
         sklearn.exceptions.NotFittedError: for a model that is not fitted.
-        ValueError: for unknown series or channels, a negative horizon, or a wrong number of Axes.
+        ValueError: for unknown series or channels, a negative horizon, more panels than a figure holds, or a
+            wrong number of Axes.
         TypeError: for times or a horizon of another kind than the series' clock.
     """
     check_fitted(model)
@@ -78,8 +81,8 @@ def plot_trajectories(
     table = read_for(model, df)
     if table.roles.is_single and series is not None:
         raise ValueError(f"the data are a single series without an id; leave out series={series!r}")
-    chosen = choose(series, list(table.ids), "series", most=3)
     names = [model.value_cols_[place] for place in choose(channels, model.value_cols_, "channel")]
+    chosen = choose(series, list(table.ids), "series", most=first_series(len(names)))
     truth = to_pandas(truth)
     held_out = None if truth is None else read_for(model, truth, names, like=table.times)
     if held_out is not None and not table.ids[chosen].isin(held_out.ids).any():
