@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
@@ -13,7 +15,7 @@ from sklearn.exceptions import NotFittedError
 
 from latentode import LatentODE
 from latentode.frames import answer, ask_times, float_dtype, read_frame
-from latentode.plotting import plot_history, plot_observations, plot_trajectories
+from latentode.plotting import plot_history, plot_latent, plot_observations, plot_trajectories
 from tests.conftest import make_frame
 
 
@@ -43,10 +45,12 @@ class Ramp:
 
     def sample(self, df, times=None, *, n_samples=20, random_state=0):
         table, questions, elapsed = self._ask(df, times)
-        number = np.arange(n_samples).repeat(len(questions))
-        paths = np.tile(elapsed, n_samples) * (1 + number + random_state)
-        ids = None if questions.ids is None else questions.ids[np.tile(np.arange(len(questions)), n_samples)]
-        asked = questions.times[np.tile(np.arange(len(questions)), n_samples)]
+        number, place = np.divmod(np.arange(n_samples * len(questions)), len(questions))
+        order = np.lexsort((number, questions.codes[place]))  # by series, then by sample
+        number, place = number[order], place[order]
+        paths = elapsed[place] * (1 + number + random_state)
+        ids = None if questions.ids is None else questions.ids[place]
+        asked = questions.times[place]
         columns = {name: paths + k for k, name in enumerate(self.value_cols_)}
         return answer(table.roles, ids, asked, columns, {}, samples=number)
 
@@ -220,10 +224,11 @@ def test_mean_bands_and_paths_are_what_the_model_answers():
     axes = plot_trajectories(
         model, frame, series=["p0", "p2"], times=times, level=[50, 90], n_samples=4, random_state=3
     )
+    both = frame[frame["patient"].isin(["p0", "p2"])]
     for row, patient in enumerate(["p0", "p2"]):
-        own = frame[frame["patient"] == patient]
-        answered = model.predict(own, times=times, level=[50, 90], point="median")
-        sampled = model.sample(own, times=times, n_samples=4, random_state=3)
+        answered = model.predict(both, times=times, level=[50, 90], point="median")
+        sampled = model.sample(both, times=times, n_samples=4, random_state=3)
+        answered, sampled = (one[one["patient"] == patient] for one in (answered, sampled))
         for ax, name in zip(axes[row], model.value_cols_, strict=True):
             mean = line(ax, "median")
             np.testing.assert_array_equal(mean.get_xdata(), times)
@@ -689,6 +694,40 @@ def test_a_fitted_model_is_drawn_as_it_answers(fitted):
     paths = [drawn.get_ydata() for drawn in ax.lines if drawn.get_linewidth() == 0.6]
     np.testing.assert_allclose(paths, sampled["hr"].to_numpy().reshape(3, 9), **close)
     assert len(plot_history(fitted)) == 2
+
+
+@pytest.mark.parametrize("layout", ["columns", "index", "clock index"])
+def test_each_series_has_its_own_answers_in_whatever_order_they_are_drawn(layout):
+    frame = on_clock("datetime", n_series=8)
+    keys = {"columns": ["patient", "hours"], "index": [None, None], "clock index": ["patient", None]}[layout]
+    frame = frame if layout == "columns" else frame.set_index("hours")
+    frame = frame.set_index("patient", append=True).swaplevel() if layout == "index" else frame
+    model = LatentODE(*keys, residual=None, max_iter=2, random_state=0).fit(frame)
+    axes = plot_trajectories(model, frame, series=["p3", "p0", "p3"], channels="hr", n_samples=2, parts=True)
+    for ax, patient in zip(axes[:, 0], ["p3", "p0", "p3"], strict=True):
+        alone = plot_trajectories(model, frame, series=patient, channels="hr", n_samples=2, parts=True)
+        assert (ax.get_title(), labels(ax)) == (alone.get_title(), labels(alone))
+        for ours, theirs in zip(ax.lines, alone.lines, strict=True):
+            np.testing.assert_array_equal(ours.get_xdata(), theirs.get_xdata())
+            # alone or among others, a series is answered alike: up to single precision
+            np.testing.assert_allclose(ours.get_ydata(), theirs.get_ydata(), rtol=1e-5, atol=1e-3)
+
+
+def test_a_warning_of_several_answers_is_shown_once(fitted):
+    frame = make_frame()
+    frame.loc[frame.index[3], "hr"] = 1e6
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("always")
+        plot_trajectories(fitted, frame, series=["p0", "p2"], horizon=500, parts=True)
+    texts = [str(one.message) for one in shown]
+    assert sorted(text.split()[0] for text in texts) == ["times", "values"]
+    assert any("(2 of 2 series, the first is 'p0')" in text for text in texts)
+    assert any("1 of column 'hr' (series 'p0')" in text for text in texts)
+    assert {one.filename for one in shown} == {__file__}
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("always")
+        plot_latent(fitted, frame, color="hr", horizon=500)
+    assert len(shown) == 2
 
 
 @pytest.mark.parametrize("hours", [0.01, 1, 2.9, 30, 62, 71.9, 24 * 20, 24 * 89, 24 * 1000])

@@ -12,6 +12,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.lines import Line2D
 
 from latentode.frames import SeriesTable, to_pandas
+from latentode.plotting.asked import Question, said_once
 from latentode.plotting.fitted import read_for
 from latentode.plotting.hues import Hues, of_series
 from latentode.plotting.palette import ink
@@ -70,12 +71,15 @@ def plot_latent(
         raise ValueError(f"the data are a single series without an id; leave out series={series!r}")
     chosen = choose(series, list(table.ids), "series", most=MOST_ORBITS)
     views = [look(table, place, None, None, horizon) for place in chosen]
-    orbits = [model.latent(view.context, times=view.times) for view in views]
+    asked = Question.of(table, views)
+    with said_once():
+        by_place = asked.split(model.latent(asked.context, times=asked.times))
+        hues, along = _hues(model, table, asked, views, color)
+    orbits = [by_place[view.place] for view in views]
     names = [name for name in orbits[0].columns if name not in table.roles.key_columns]
     states = [orbit[names].to_numpy(dtype=np.float64) for orbit in orbits]
     belongs = np.arange(len(states)).repeat([len(one) for one in states])
     plane = Plane.of(np.concatenate(states), names, dims, orbits=belongs)
-    hues, along = _hues(model, table, views, chosen, color)
     own = ax is None
     if own:
         _, ax = plt.subplots(figsize=(5.8, 4.4), layout="constrained")
@@ -134,7 +138,7 @@ def _joined(model: Any, times: pd.Index, states: np.ndarray) -> np.ndarray:
 
 
 def _hues(
-    model: Any, table: SeriesTable, views: list[View], chosen: list[int], color: Any
+    model: Any, table: SeriesTable, asked: Question, views: list[View], color: Any
 ) -> tuple[list[np.ndarray], Hues]:
     """Colours along each orbit, (n_times, 4) each, and what they mean."""
     lengths = np.array([len(view.times) for view in views])
@@ -146,13 +150,11 @@ def _hues(
             ages, name = ages / seconds, f"{unit} since the first observation"
         hues = Hues.of_numbers(ages, name)
     elif not isinstance(color, pd.Series) and color in model.value_cols_:
-        told = [
-            model.predict(view.context, times=view.times)[color].to_numpy(dtype=np.float64, na_value=np.nan)
-            for view in views
-        ]
+        by_place = asked.split(model.predict(asked.context, times=asked.times)[[color]])
+        told = [by_place[view.place][color].to_numpy(dtype=np.float64, na_value=np.nan) for view in views]
         hues = Hues.of_numbers(np.concatenate(told), str(color))
     else:
-        hues = Hues.of(of_series(table, color).iloc[chosen])
+        hues = Hues.of(of_series(table, color).iloc[[view.place for view in views]])
         return [np.tile(colour, (n, 1)) for colour, n in zip(hues.colours, lengths, strict=True)], hues
     return np.split(hues.colours, lengths.cumsum()[:-1]), hues
 

@@ -11,6 +11,7 @@ from matplotlib.patches import Patch
 
 from latentode._checks import check_levels, check_number
 from latentode.frames import to_pandas
+from latentode.plotting.asked import Question, said_once
 from latentode.plotting.fitted import check_fitted, read_for
 from latentode.plotting.palette import BAND, SHADE, TRUTH, ink, model_colour
 from latentode.plotting.panels import Panels, choose, first_series, marker_size
@@ -91,24 +92,30 @@ def plot_trajectories(
 
     axis = TimeAxis.of(table, np.isin(table.codes, chosen))
     panels = Panels.make(ax, len(chosen), len(names), channels="channels")
+    asked = Question.of(table, views)
+    context, at = asked.context, asked.times
+    smooth, paths = {}, {}
+    with said_once():
+        predicted = asked.split(model.predict(context, times=at, level=levels or None, point="median"))
+        if parts:
+            smooth = asked.split(model.predict(context, times=at, parts=True))
+        if n_samples:
+            sampled = model.sample(context, times=at, n_samples=n_samples, random_state=random_state)
+            paths = asked.split(sampled, n_samples)
+
     for row, view in enumerate(views):
         x = axis.place(view.times)
-        predicted = model.predict(view.context, times=view.times, level=levels or None, point="median")
-        smooth = model.predict(view.context, times=view.times, parts=True) if parts else None
-        paths = None
-        if n_samples:
-            paths = model.sample(
-                view.context, times=view.times, n_samples=n_samples, random_state=random_state
-            )
         for panel, name in zip(panels.axes[row], names, strict=True):
             axis.prepare(panel)
             _draw_observations(panel, axis, view, name)
-            _draw_prediction(panel, x, predicted, name, levels)
-            if smooth is not None:
+            _draw_prediction(panel, x, predicted[view.place], name, levels)
+            if parts:
                 dashes = {"color": model_colour(), "lw": 1.1, "ls": (0, (4, 2)), "zorder": 2.8}
-                panel.plot(x, _numbers(smooth[f"{name}-trajectory"]), **dashes, label="trajectory")
-            if paths is not None:
-                _draw_paths(panel, x, _numbers(paths[name]).reshape(n_samples, len(x)))
+                panel.plot(
+                    x, _numbers(smooth[view.place][f"{name}-trajectory"]), **dashes, label="trajectory"
+                )
+            if n_samples:
+                _draw_paths(panel, x, _numbers(paths[view.place][name]).reshape(n_samples, len(x)))
             _draw_forecast(panel, axis, view)
 
     titles = [None if table.roles.is_single else str(table.ids[place]) for place in chosen]

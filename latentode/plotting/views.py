@@ -21,14 +21,14 @@ N_GRID = 200
 
 @dataclass(frozen=True)
 class View:
-    """One series as it is drawn: what the model is given and asked, and what stands beside the answer.
+    """One series as it is drawn: when the model is asked about it, and what stands beside the answer.
 
     Shapes:
-        times (Q,), sorted, without repeats; last (1,), the last observation; observed and withheld:
-        the values of each channel on their times.
+        place, the series' number in its table; times (Q,), sorted, without repeats; last (1,), the last
+        observation; observed and withheld: the values of each channel on their times.
     """
 
-    context: Any
+    place: int
     times: pd.Index
     last: pd.Index
     observed: dict[Hashable, pd.Series]
@@ -68,8 +68,7 @@ def look(table: SeriesTable, place: int, truth: SeriesTable | None, times: Any, 
         asked = grid.append(clock[rows & table.observed_rows]).unique().sort_values()
         rounding = 1e-9 * (1 + lead)
         withheld = {name: known[leads[name] <= lead + rounding] for name, known in withheld.items()}
-    context = table.frame.to_numpy() if table.roles.from_array else table.frame[rows]
-    return View(context, asked, last, observed, withheld)
+    return View(place, asked, last, observed, withheld)
 
 
 def _by_channel(table: SeriesTable, place: int) -> dict[Hashable, pd.Series]:
