@@ -696,6 +696,73 @@ def test_a_fitted_model_is_drawn_as_it_answers(fitted):
     assert len(plot_history(fitted)) == 2
 
 
+@pytest.mark.parametrize("scale", ["linear", "log"])
+@pytest.mark.filterwarnings("ignore:values more than 20 spreads")
+def test_what_is_not_read_is_marked_at_the_edge_with_its_value(fitted, scale):
+    frame = make_frame()
+    rows = frame.index[(frame["patient"] == "p0") & frame["hr"].notna()]
+    frame.loc[rows[[1, 4, 5]], "hr"] = [9999.0, 1e6, 1e6 if scale == "log" else -1e6]
+    sound = frame.assign(hr=frame["hr"].mask(frame.index.isin(rows[[1, 4, 5]])))
+    drawn = {}
+    for name, data in (("with", frame), ("without", sound)):
+        _, drawn[name] = plt.subplots()
+        drawn[name].set_yscale(scale)
+        plot_trajectories(fitted, data, series="p0", channels="hr", ax=drawn[name])
+    ax = drawn["with"]
+    np.testing.assert_array_equal(line(ax, "observed").get_ydata(), sound.loc[rows, "hr"].dropna())
+    low, high = drawn["without"].dataLim.intervaly
+    assert ax.get_ylim()[1] < 3 * high
+    marks = [one for one in ax.lines if one.get_label() == "not read"]
+    upper = next(one for one in marks if one.get_marker() == "^")
+    assert (upper.get_ydata() > high).all()
+    below = [one for one in marks if one.get_marker() == "v"]
+    words = [text.get_text() for text in ax.texts]
+    if scale == "log":
+        assert (below, words) == ([], ["3 values, 9999 to 1e+06"])
+        return
+    assert (below[0].get_ydata() < low).all()
+    assert below[0].get_xdata() == frame.loc[rows[5], "hours"]
+    assert words == ["2 values, 9999 to 1e+06", "-1e+06"]
+
+
+def test_a_channel_that_has_moved_is_read_and_drawn(fitted):
+    frame = make_frame()
+    frame["hr"] += 1e4 * (frame["patient"] == "p0")
+    ax = plot_trajectories(fitted, frame, series="p0", channels="hr")
+    assert "not read" not in labels(ax)
+    np.testing.assert_array_equal(
+        line(ax, "observed").get_ydata(), frame.query("patient == 'p0'")["hr"].dropna()
+    )
+
+
+def test_withheld_values_that_would_flatten_all_else_are_marked_at_the_edge():
+    frame = on_clock()
+    model, early = Ramp(frame, "patient", "hours"), frame[frame["hours"] <= 4.0]
+    truth = frame.copy()
+    hidden = truth.index[(truth["patient"] == "p0") & (truth["hours"] > 4.0) & truth["hr"].notna()]
+    truth.loc[hidden[0], "hr"] = 1e5
+    ax = plot_trajectories(model, early, series="p0", channels="hr", truth=truth)
+    np.testing.assert_array_equal(line(ax, "withheld").get_ydata(), frame.loc[hidden[1:], "hr"])
+    assert line(ax, "withheld, far off").get_xdata() == frame.loc[hidden[0], "hours"]
+    assert [text.get_text() for text in ax.texts] == ["1e+05"]
+    assert ax.get_ylim()[1] < 1e3
+    truth.loc[hidden, "hr"] = 1e5  # most of them: the forecast is what is off
+    ax = plot_trajectories(model, early, series="p0", channels="hr", truth=truth)
+    assert (line(ax, "withheld").get_ydata() == 1e5).all()
+    assert ax.get_ylim()[1] > 1e5
+
+
+def test_limits_of_the_users_own_hold_the_marks(fitted):
+    frame = make_frame()
+    frame.loc[frame["hr"].first_valid_index(), "hr"] = 9999.0
+    _, axes = plt.subplots(2)
+    axes[1].set_ylim(50, 100)
+    with pytest.warns(UserWarning, match="1 of column 'hr'"):
+        plot_trajectories(fitted, frame, series=["p2", "p0"], channels="hr", ax=axes)
+    assert axes[1].get_ylim() == (50, 100)
+    assert 95 < line(axes[1], "not read").get_ydata()[0] < 100
+
+
 @pytest.mark.parametrize("layout", ["columns", "index", "clock index"])
 def test_each_series_has_its_own_answers_in_whatever_order_they_are_drawn(layout):
     frame = on_clock("datetime", n_series=8)

@@ -1,15 +1,21 @@
-"""A model must be fitted before anything of it can be drawn, and reads frames by the columns of its fit."""
+"""A model must be fitted before anything of it can be drawn, and reads frames by the columns of its fit.
+
+Of what it reads, `without_unread` leaves out values that it takes for mistakes.
+"""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Hashable, Sequence
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from sklearn.exceptions import NotFittedError
 
 from latentode.frames import Instants, SeriesTable, read_frame
 
-__all__ = ["check_fitted", "read_for"]
+__all__ = ["check_fitted", "read_for", "without_unread"]
 
 
 def check_fitted(model: Any) -> None:
@@ -38,3 +44,26 @@ def read_for(
     check_fitted(model)
     channels = model.value_cols_ if channels is None else channels
     return read_frame(df, id_col=model.id_col, time_col=model.time_col, value_cols=channels, like=like)
+
+
+def without_unread(model: Any, table: SeriesTable, series: Sequence[int]) -> SeriesTable:
+    """A table that lacks the values of these series which the model takes for mistakes and does not read.
+
+    The model warns of them when it is asked, and not here. One that reads whatever it is shown needs no `_answers`.
+
+    Args:
+        series: places in the table.
+
+    Raises:
+        TypeError, ValueError: for a frame that the model can't read, as where it lacks a static column.
+    """
+    answers = getattr(model, "_answers", None)
+    if answers is None:
+        return table
+    rows = np.isin(table.codes, series)
+    context = table.frame.to_numpy() if table.roles.from_array else table.frame[rows]
+    values = table.values.copy()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        values[rows] = answers.usual(model._read(context)).values
+    return replace(table, values=values)

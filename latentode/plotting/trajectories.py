@@ -12,7 +12,8 @@ from matplotlib.patches import Patch
 from latentode._checks import check_levels, check_number
 from latentode.frames import to_pandas
 from latentode.plotting.asked import Question, said_once
-from latentode.plotting.fitted import check_fitted, read_for
+from latentode.plotting.edges import far_off, mark_at_edge
+from latentode.plotting.fitted import check_fitted, read_for, without_unread
 from latentode.plotting.palette import BAND, SHADE, TRUTH, ink, model_colour
 from latentode.plotting.panels import Panels, choose, first_series, marker_size
 from latentode.plotting.time_axis import TimeAxis
@@ -41,6 +42,8 @@ def plot_trajectories(
     Points are observations, the line is `model.predict`'s median, the bands are its central intervals
     (observation noise included), thin lines are `model.sample`'s trajectories (without that noise).
     An upright line stands at the last observation of a series; what is shaded beyond it is forecast.
+    Triangles at a panel's edge, with their values, are observations so far out that the model does not read
+    them (see `predict`), and withheld values by which all else would be flattened.
 
     Args:
         model: a fitted `LatentODE`.
@@ -88,7 +91,8 @@ def plot_trajectories(
     held_out = None if truth is None else read_for(model, truth, names, like=table.times)
     if held_out is not None and not table.ids[chosen].isin(held_out.ids).any():
         raise ValueError(f"truth holds none of the series drawn, {list(table.ids[chosen])}")
-    views = [look(table, place, held_out, times, horizon) for place in chosen]
+    usual = without_unread(model, table, chosen)
+    views = [look(table, place, held_out, times, horizon, usual) for place in chosen]
 
     axis = TimeAxis.of(table, np.isin(table.codes, chosen))
     panels = Panels.make(ax, len(chosen), len(names), channels="channels")
@@ -107,7 +111,8 @@ def plot_trajectories(
         x = axis.place(view.times)
         for panel, name in zip(panels.axes[row], names, strict=True):
             axis.prepare(panel)
-            _draw_observations(panel, axis, view, name)
+            near, far = _withheld(view, predicted[view.place], name, levels)
+            _draw_observations(panel, axis, view.observed[name], near)
             _draw_prediction(panel, x, predicted[view.place], name, levels)
             if parts:
                 dashes = {"color": model_colour(), "lw": 1.1, "ls": (0, (4, 2)), "zorder": 2.8}
@@ -117,6 +122,9 @@ def plot_trajectories(
             if n_samples:
                 _draw_paths(panel, x, _numbers(paths[view.place][name]).reshape(n_samples, len(x)))
             _draw_forecast(panel, axis, view)
+            if name in view.unread:
+                mark_at_edge(panel, axis, view.unread[name], "not read", color=ink(), mew=0)
+            mark_at_edge(panel, axis, far, "withheld, far off", mfc="none", mec=TRUTH, mew=0.9)
 
     titles = [None if table.roles.is_single else str(table.ids[place]) for place in chosen]
     panels.label(titles, [axis.label(table.roles.time_name, *view.clocks) for view in views], names)
@@ -128,6 +136,17 @@ def _numbers(column: pd.Series) -> np.ndarray:
     return column.to_numpy(dtype=np.float64, na_value=np.nan)
 
 
+def _withheld(
+    view: View, predicted: pd.DataFrame, name: Hashable, levels: Sequence[float]
+) -> tuple[pd.Series, pd.Series]:
+    """What is withheld of a channel: what lies near the observations and the answer, and what would flatten them."""
+    hidden = view.withheld.get(name, pd.Series(dtype=np.float64))
+    told = [name, *(f"{name}-{side}-{level:g}" for level in levels for side in ("lo", "hi"))]
+    rest = np.concatenate([view.observed[name], *(_numbers(predicted[column]) for column in told)])
+    far = far_off(hidden, np.nanmin(rest), np.nanmax(rest))
+    return hidden[~far], hidden[far]
+
+
 def _band_label(level: float) -> str:
     return f"{level:g} % band"
 
@@ -135,14 +154,12 @@ def _band_label(level: float) -> str:
 # Artists are made in the order of the legend; zorder says what lies above what.
 
 
-def _draw_observations(ax: Any, axis: TimeAxis, view: View, name: Hashable) -> None:
-    seen = view.observed[name]
+def _draw_observations(ax: Any, axis: TimeAxis, seen: pd.Series, withheld: pd.Series) -> None:
     size = marker_size(len(seen))
     ax.plot(axis.place(seen.index), seen, "o", ms=size, mew=0, color=ink(), zorder=5, label="observed")
-    hidden = view.withheld.get(name)
-    if hidden is not None and len(hidden):
+    if len(withheld):
         hollow = {"ms": size, "mew": 0.9, "mfc": "none", "mec": TRUTH}
-        ax.plot(axis.place(hidden.index), hidden, "o", **hollow, zorder=4.5, label="withheld")
+        ax.plot(axis.place(withheld.index), withheld, "o", **hollow, zorder=4.5, label="withheld")
 
 
 def _draw_prediction(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,24 +25,35 @@ class View:
 
     Shapes:
         place, the series' number in its table; times (Q,), sorted, without repeats; last (1,), the last
-        observation; observed and withheld: the values of each channel on their times.
+        observation; observed, unread and withheld: the values of each channel on their times.
     """
 
     place: int
     times: pd.Index
     last: pd.Index
     observed: dict[Hashable, pd.Series]
+    unread: dict[Hashable, pd.Series]
     withheld: dict[Hashable, pd.Series]
 
     @property
     def clocks(self) -> list[pd.Index]:
         """All times that are drawn; not in one index, whose unit might not hold them."""
-        known = [*self.observed.values(), *self.withheld.values()]
+        known = [*self.observed.values(), *self.unread.values(), *self.withheld.values()]
         return [self.times, *(one.index for one in known if len(one))]
 
 
-def look(table: SeriesTable, place: int, truth: SeriesTable | None, times: Any, horizon: Any) -> View:
+def look(
+    table: SeriesTable,
+    place: int,
+    truth: SeriesTable | None,
+    times: Any,
+    horizon: Any,
+    usual: SeriesTable | None = None,
+) -> View:
     """The view of the series with this place in the table.
+
+    Args:
+        usual: the table without the values that the model does not read; None where it reads all.
 
     Raises:
         ValueError, TypeError: for times or a horizon that don't suit the series.
@@ -53,6 +64,11 @@ def look(table: SeriesTable, place: int, truth: SeriesTable | None, times: Any, 
     if truth is not None and table.ids[place] in truth.ids:
         for name, known in _by_channel(truth, truth.ids.get_loc(table.ids[place])).items():
             withheld[name] = known[~known.index.isin(observed[name].index)]
+
+    unread: dict[Hashable, pd.Series] = {}
+    if usual is not None:
+        rest = np.where(np.isnan(usual.values), table.values, np.nan)
+        observed, unread = _by_channel(usual, place), _by_channel(replace(table, values=rest), place)
 
     clock = clock_of(table)
     first, last = clock[table.first_rows()[[place]]], clock[table.last_rows()[[place]]]
@@ -68,7 +84,7 @@ def look(table: SeriesTable, place: int, truth: SeriesTable | None, times: Any, 
         asked = grid.append(clock[rows & table.observed_rows]).unique().sort_values()
         rounding = 1e-9 * (1 + lead)
         withheld = {name: known[leads[name] <= lead + rounding] for name, known in withheld.items()}
-    return View(place, asked, last, observed, withheld)
+    return View(place, asked, last, observed, unread, withheld)
 
 
 def _by_channel(table: SeriesTable, place: int) -> dict[Hashable, pd.Series]:
