@@ -45,6 +45,9 @@ def plot_trajectories(
     Triangles at a panel's edge, with their values, are observations so far out that the model does not read
     them (see `predict`), and withheld values by which all else would be flattened.
 
+    The line is the median (`predict(..., point="median")`), not the mean that `predict` answers by default:
+    the bands are quantiles too, so that it lies within each of them, where the mean of a skewed answer need not.
+
     Args:
         model: a fitted `LatentODE`.
         df: the observations to condition on, in any layout that `model.predict` takes.
@@ -59,7 +62,8 @@ def plot_trajectories(
         level: coverage of the bands in percent, one or several; None for no band.
         n_samples: sampled trajectories; 0 for none.
         truth: values that `df` withholds, in the same layout; open markers where `df` has no value.
-        parts: draws the trajectory by itself too, dashed; what lies between it and the line is the residual process's.
+        parts: draws the trajectory by itself too, dashed: its part of the mean, which lies on the line but where
+            the answer is skewed. What lies between the two is the residual process's.
         ax: an Axes (for one series and one channel), or an array of (n_series, n_channels) Axes; None
             makes a figure, of up to 60 panels, with the series in rows of four at most. The legend stands
             below a new figure, and in the first of given Axes, whose upper limit is raised to make room for
