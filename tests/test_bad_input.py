@@ -139,6 +139,18 @@ FORGOTTEN = {
         TypeError,
         "has dtype category .* id_col='patient'",
     ),
+    "a number as id, at odd times": (
+        FRAME.assign(patient=pd.factorize(FRAME.patient)[0]),
+        {"time_col": "hours"},
+        ValueError,
+        "'hours' goes back from row to row, and column 'patient' changes wherever it does: .* id_col='patient'$",
+    ),
+    "an id beside chosen channels, at odd times": (
+        FRAME,
+        {"time_col": "hours", "value_cols": ["hr"]},
+        ValueError,
+        "column 'patient' changes wherever it does: .* id_col='patient'$",
+    ),
     "no id at all": (
         HOURLY.drop(columns="patient"),
         {"time_col": "hours"},

@@ -266,6 +266,31 @@ def test_duplicates_that_agree_are_merged():
     assert finding.severity == "note"
 
 
+def test_a_forgotten_id_at_odd_times_is_refused_and_suggested():
+    bed = ward().assign(bed=np.repeat(np.arange(12), 20)).drop(columns="patient")
+    report = diagnose(bed, time_col="hours")
+    assert "name it with id_col='bed'" in the_one(report, "frame").text
+    assert report.suggested["id_col"] == "bed"
+    assert diagnose(bed, "bed", "hours").fits
+
+
+ONE = ward(1, 240).drop(columns="patient").assign(bed=3, day=np.repeat(np.arange(12), 20))
+SINGLE = {
+    "in order": ONE,
+    "shuffled": ONE.sample(frac=1.0, random_state=0),
+    "the last first": ONE[::-1].assign(row=np.arange(240)),
+    "the last day first": ONE.sort_values("day", ascending=False, kind="stable"),
+}
+
+
+@pytest.mark.parametrize("name", SINGLE)
+def test_no_id_is_missed_in_a_single_series(name):
+    channels = ["hr", "temp", "creatinine"]
+    for frame in (SINGLE[name], SINGLE[name].set_index("hours")):
+        time_col = "hours" if "hours" in frame else None
+        assert diagnose(frame, time_col=time_col, value_cols=channels).of("suspect") == []
+
+
 def test_a_forgotten_id_is_found():
     frame = ward().assign(hours=np.tile(np.arange(20.0), 12), bed=np.repeat(np.arange(12), 20))
     report = diagnose(frame.drop(columns="patient"), time_col="hours")

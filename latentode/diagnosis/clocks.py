@@ -10,7 +10,7 @@ import pandas as pd
 from latentode.diagnosis.report import Finding
 from latentode.frames import SeriesTable
 from latentode.frames.columns import shown
-from latentode.frames.hints import likely_id
+from latentode.frames.hints import likely_id, run_id
 
 __all__ = ["find_id_column", "look_at_clock", "look_at_ids", "say_length", "where_in"]
 
@@ -105,7 +105,7 @@ def look_at_ids(table: SeriesTable, id_col: Hashable | None, candidate: Hashable
     """Findings about which row belongs to which series."""
     if candidate is not None:
         text = (
-            f"the rows look like those of several series: times repeat, but not within {candidate!r}; "
+            f"the rows look like those of several series: times repeat or go back, but not within {candidate!r}; "
             f"was id_col={candidate!r} forgotten?"
         )
         return [Finding("suspect", "id", text)]
@@ -120,11 +120,12 @@ def look_at_ids(table: SeriesTable, id_col: Hashable | None, candidate: Hashable
 
 
 def find_id_column(table: SeriesTable) -> Hashable | None:
-    """The column that looks like a forgotten id where times repeat within a single series; else None."""
-    instants = np.column_stack([table.times.whole, table.times.part])
-    if not table.roles.is_single or len(np.unique(instants, axis=0)) == len(table):
+    """The column that looks like a forgotten id where times repeat or go back within a single series; else None."""
+    if not table.roles.is_single:
         return None
-    return likely_id(table.frame, table.roles.key_columns, table.times)
+    instants = np.column_stack([table.times.whole, table.times.part])
+    look = run_id if len(np.unique(instants, axis=0)) == len(table) else likely_id
+    return look(table.frame, table.roles.key_columns, table.times)
 
 
 def where_in(table: SeriesTable, row: int) -> str:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from latentode.frames.columns import shown
-from latentode.frames.hints import likely_id
+from latentode.frames.hints import likely_id, run_id
 from latentode.frames.roles import Roles
 
 if TYPE_CHECKING:  # reading a table checks it
     from latentode.frames.table import SeriesTable
 
-__all__ = ["check_duplicates", "check_finite"]
+__all__ = ["check_duplicates", "check_finite", "check_single"]
 
 
 def check_finite(table: SeriesTable) -> None:
@@ -71,6 +71,21 @@ def check_duplicates(table: SeriesTable) -> None:
         f"{_where(table, row)} has two rows with different {keys.value_cols[column]!r} values; times must "
         f"be unique within a series. Merge them first, e.g. {remedy}"
     )
+
+
+def check_single(table: SeriesTable) -> None:
+    """The rows of a frame without ids must not be those of several series, one below the other.
+
+    Raises:
+        ValueError: naming the column that seems to hold the id.
+    """
+    roles = table.roles
+    forgotten = run_id(table.frame, roles.key_columns, table.times) if roles.is_single else None
+    if forgotten is not None:
+        raise ValueError(
+            f"{roles.describe_time()} goes back from row to row, and column {forgotten!r} changes wherever it does: "
+            f"does it say which series a row belongs to? Then name it with id_col={forgotten!r}"
+        )
 
 
 def _where(table: SeriesTable, row: int) -> str:

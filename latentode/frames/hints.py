@@ -10,7 +10,7 @@ import pandas as pd
 from latentode.frames.clock import Instants, as_index
 from latentode.frames.remedies import mostly_numbers
 
-__all__ = ["likely_id", "role_hint"]
+__all__ = ["likely_id", "role_hint", "run_id"]
 
 
 def role_hint(column: pd.Series, *, single: bool, by_index: bool) -> str:
@@ -48,3 +48,34 @@ def likely_id(frame: pd.DataFrame, known: Collection[Hashable], times: Instants)
         if alone and repeats and (codes >= 0).all() and (found is None or len(ids) < found[0]):
             found = len(ids), name
     return None if found is None else found[1]
+
+
+def run_id(frame: pd.DataFrame, known: Collection[Hashable], times: Instants) -> Hashable | None:
+    """The column that looks like a forgotten id where no times collide: series stand one below the other.
+
+    It is of integers, text or categories, keeps its value while times rise, changes wherever they go back and
+    never returns to a value. Its values mix once the rows are in the order of time; of one series that was
+    written down in blocks, the latest first, they do not.
+    """
+    back = times[1:].since(times[:-1]) < 0
+    n_runs = int(back.sum()) + 1
+    if not 1 < n_runs <= len(times) / 2:
+        return None
+    in_time = np.lexsort((times.part, times.whole))
+    for name in frame.columns:
+        if name in known or not _may_name(frame[name]):
+            continue
+        codes, ids = pd.factorize(as_index(frame[name]))
+        mixed = int((np.diff(codes[in_time]) != 0).sum()) >= n_runs
+        if mixed and len(ids) == n_runs and (codes >= 0).all() and ((np.diff(codes) != 0) == back).all():
+            return name
+    return None
+
+
+def _may_name(column: pd.Series) -> bool:
+    kind = column.dtype
+    return (
+        pd.api.types.is_integer_dtype(kind)
+        or pd.api.types.is_string_dtype(kind)
+        or isinstance(kind, pd.CategoricalDtype)
+    )

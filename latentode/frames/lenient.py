@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from latentode.frames.checks import check_duplicates, check_finite
+from latentode.frames.checks import check_duplicates, check_finite, check_single
 from latentode.frames.clock import read_times
 from latentode.frames.columns import read_values
 from latentode.frames.libraries import as_frame
@@ -67,10 +67,11 @@ def read_leniently(
     except ValueError as failure:
         refused.append(str(failure))
         table = replace(table, values=np.where(np.isinf(table.values), np.nan, table.values))
-    try:
-        check_duplicates(table)
-    except ValueError as failure:
-        refused.append(str(failure))
+    for check in (check_duplicates, check_single):
+        try:
+            check(table)
+        except ValueError as failure:
+            refused.append(str(failure))
     return table, refused
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from latentode.frames.checks import check_duplicates, check_finite
+from latentode.frames.checks import check_duplicates, check_finite, check_single
 from latentode.frames.clock import Instants, as_index, read_times
 from latentode.frames.columns import read_values, shown
 from latentode.frames.hints import role_hint
@@ -142,6 +142,7 @@ def read_frame(
     table = SeriesTable(frame, roles, ids, codes, times, _read_channels(frame, roles), described)
     check_finite(table)
     check_duplicates(table)
+    check_single(table)
     return table
 
 
