@@ -12,7 +12,7 @@ import torch
 from sklearn.exceptions import NotFittedError
 
 from latentode import LatentODE, fitting
-from latentode.frames import read_frame
+from latentode.frames import ask_times, read_frame
 from tests.conftest import make_frame
 
 FRAME = make_frame()
@@ -370,6 +370,27 @@ QUESTIONS = {
         TypeError,
         "times must be a list or index of times",
     ),
+    "a single text": (
+        lambda m: m.predict(FRAME, times="2h"),
+        TypeError,
+        "times holds text, not times; the first is '2h'; give numbers in the unit of the data's times",
+    ),
+    "a dict of times": (
+        lambda m: m.predict(FRAME, times={"p0": [1, 2]}),
+        TypeError,
+        r"times is a dict; give a list .*, or a frame for each series' own: "
+        r"pd.DataFrame\({'patient': ..., 'hours': ...}\)$",
+    ),
+    "a table of times": (
+        lambda m: m.predict(FRAME, times=np.zeros((2, 3))),
+        TypeError,
+        r"times has the shape \(2, 3\); give a list of times for all series, or a frame",
+    ),
+    "lengths of time asked of numbers": (
+        lambda m: m.predict(FRAME, times=[pd.Timedelta("2h")]),
+        TypeError,
+        "times holds times of kind 'timedelta', .*; for a length of time ahead use forecast with that number",
+    ),
     "a time missing for the prior": (
         lambda m: m.sample_prior(2, [0.0, np.nan]),
         ValueError,
@@ -384,7 +405,12 @@ QUESTIONS = {
     "unknown series": (
         lambda m: m.predict(FRAME, times=pd.DataFrame({"patient": ["p0", "px"], "hours": [1.0, 2.0]})),
         ValueError,
-        "times asks for series 'px', which the data do not hold",
+        "times asks for series 'px', which the data do not hold; their ids are 'p0', .*, 'p4', ...$",
+    ),
+    "series of another type": (
+        lambda m: m.predict(FRAME, times=pd.DataFrame({"patient": [3], "hours": [2.0]})),
+        ValueError,
+        "times asks for series 3, .*; their ids are text, 'p0', .*, ..., and this one is none$",
     ),
     "times without ids": (
         lambda m: m.predict(FRAME, times=pd.DataFrame({"hours": [1.0]})),
@@ -496,19 +522,6 @@ def test_columns_that_are_called_as_parts_are_named():
         model.predict(clashing, parts=True)
 
 
-@pytest.mark.filterwarnings("ignore:times are asked that lie up to")
-def test_local_times_that_a_zone_had_twice_or_never_are_named():
-    local = pd.Timestamp("2024-03-30", tz="Europe/Berlin") + pd.to_timedelta(FRAME.hours, "h")
-    model = LatentODE("patient", "hours", max_iter=1, residual="ou", random_state=0).fit(changed(hours=local))
-    for time in ("2024-03-31 02:30", "2024-10-27 02:30"):
-        with pytest.raises(
-            ValueError, match=r"a local time that Europe/Berlin had twice or never, .* offset"
-        ):
-            model.predict(changed(hours=local), times=[time])
-    answer = model.predict(changed(hours=local), times=["2024-10-27 02:30+02:00"])
-    assert (answer.hours == pd.Timestamp("2024-10-27 00:30", tz="UTC")).all()
-
-
 def test_frames_of_another_layout_than_the_fit_are_named():
     model = LatentODE(max_iter=1, residual="ou", random_state=0).fit(FRAME.set_index(["patient", "hours"]))
     with pytest.raises(ValueError, match=r"fitted to a frame with a \(series, time\) index"):
@@ -541,8 +554,58 @@ def test_datetime_models_name_bad_horizons_and_zones():
         ValueError, match=r"horizon='3 months' .*; write '90D' \(months and years are of no one"
     ):
         model.forecast(zoned, "3 months")
-    with pytest.raises(TypeError, match=r"datetimes without a time zone"):
+    with pytest.raises(
+        TypeError, match=r"without a time zone, .*; df\['hours'\].dt.tz_localize\(...\), with the zone that"
+    ):
         model.predict(zoned.assign(hours=zoned.hours.dt.tz_localize(None)))
+
+
+BERLIN = pd.Timestamp("2024-03-30", tz="Europe/Berlin") + pd.to_timedelta(FRAME.hours, "h")
+NO_DATE = "times holds text that is no ISO 8601 date; "
+NO_ZONE = (
+    r"without a time zone, .*; write the offset, .* or pd.to_datetime\(times\).tz_localize\('Europe/Berlin'\)"
+)
+TIMES = {
+    "an hour": (
+        ["12:00"],
+        NO_DATE + r"one is '12:00'; write dates such as '2026-03-29 12:00', or .*\(times, format",
+    ),
+    "a length as text": (["6h"], NO_DATE + r"one is '6h'; write dates .*; .* use forecast\(horizon='6h'\)$"),
+    "a single length": ("6h", NO_DATE + r"one is '6h'; write dates .*; .* use forecast\(horizon='6h'\)$"),
+    "days or months first": (["03/04/2025"], NO_DATE + r".* format='%d/%m/%Y'\), or '%m/%d/%Y' where months"),
+    "now": (["now"], NO_DATE + "one is 'now'; write dates"),
+    "a length": ([pd.Timedelta("48h")], r"kind 'timedelta', .* use forecast\(horizon='48h'\), or add it"),
+    "a number": ([5], r"kind 'number', .* 'datetime'; write dates .* use forecast\(horizon='48h'\)"),
+    "text without a zone": (["2024-03-31 02:30"], NO_ZONE),
+    "a datetime without a zone": ([pd.Timestamp("2024-03-31")], NO_ZONE),
+    "a frame without a zone": (
+        pd.DataFrame({"patient": ["p0"], "hours": [pd.Timestamp("2024-03-31")]}),
+        r"without a time zone, .*; df\['hours'\].dt.tz_localize\('Europe/Berlin'\), if they are of the data's zone",
+    ),
+    "two zones": (
+        [pd.Timestamp("2024-03-31", tz="UTC"), pd.Timestamp("2024-03-31", tz="Asia/Tokyo")],
+        r"times holds datetimes of several time zones; pd.to_datetime\(times, utc=True\) makes them one$",
+    ),
+    "a zone and none": (
+        [pd.Timestamp("2024-03-31", tz="UTC"), pd.Timestamp("2024-03-31")],
+        "times holds datetimes with a time zone and others without one; give those theirs with tz_localize$",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TIMES)
+def test_times_that_are_none_of_a_dated_model_are_named(name):
+    table = read_frame(changed(hours=BERLIN), **ROLES)
+    times, message = TIMES[name]
+    with pytest.raises(TypeError, match=message):
+        ask_times(table, times)
+
+
+def test_lengths_of_time_without_a_unit_are_named():
+    table = read_frame(changed(hours=pd.to_timedelta(FRAME.hours, "h")), **ROLES)
+    with pytest.raises(TypeError, match="no length of time; the first is '48'; give lengths of time such as"):
+        ask_times(table, ["48"])
+    assert ask_times(table, ["48h"]).times[0] == pd.Timedelta("48h")
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,8 @@ class Asking(Reading):
             X: the observations to condition on, in any layout that `fit` takes.
             times: None answers the rows of X, in their order and with their index. A 1-D list or index
                 asks for the same times of every series; a frame with the id and time columns (or
-                index levels) of X asks for each series' own.
+                index levels) of X asks for each series' own. Text is read where it is ISO 8601, with the offset
+                where times have a zone.
             level: coverage of central bands in percent, one or several; adds columns such as
                 "wind-lo-90" and "wind-hi-90", observation noise included.
             n_samples: samples of z0 in place of the estimator's.

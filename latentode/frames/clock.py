@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from latentode.frames.remedies import text_times
+from latentode.frames.remedies import add_zone, mixed_zones, other_kind, reads_as_date, text_times
 
 __all__ = ["Instants", "as_index", "duration", "parse_times", "read_times"]
 
@@ -65,12 +65,21 @@ def as_index(column: Any) -> pd.Index:
 def parse_times(times: Any, what: str, *, like: Instants | None = None, zone: Any = None) -> pd.Index:
     """Numbers, datetimes or timedeltas as an index of a proper dtype.
 
-    Text and bare objects are read as the kind of `like`; text without a time zone is local time in
-    `zone`. Periods stand for their start.
+    Text and bare objects are read as the kind of `like`. Periods stand for their start.
+
+    Args:
+        zone: of the data at hand, which datetimes without one are not taken to be of.
 
     Raises:
         TypeError: for what can't be read as times.
     """
+    index = _parsed(times, what, like)
+    if zone is not None and isinstance(index, pd.DatetimeIndex) and index.tz is None:
+        raise TypeError(_other_awareness(what, aware=False, zone=zone))
+    return index
+
+
+def _parsed(times: Any, what: str, like: Instants | None) -> pd.Index:
     if np.ndim(times) != 1:
         raise TypeError(f"{what} must be a list or index of times; got {times!r}")
     if type(times).__module__.partition(".")[0] == "torch":
@@ -78,8 +87,6 @@ def parse_times(times: Any, what: str, *, like: Instants | None = None, zone: An
     index = as_index(times)
     if index.dtype == object or pd.api.types.is_string_dtype(index.dtype):
         index = _from_objects(index, what, like)
-        if zone is not None and isinstance(index, pd.DatetimeIndex) and index.tz is None:
-            index = _localised(index, zone, what)
     if isinstance(index, pd.PeriodIndex):
         return index.to_timestamp()
     if isinstance(index.dtype, pd.ArrowDtype):
@@ -92,29 +99,19 @@ def parse_times(times: Any, what: str, *, like: Instants | None = None, zone: An
     return index
 
 
-def _localised(index: pd.DatetimeIndex, zone: Any, what: str) -> pd.DatetimeIndex:
-    """Local times of a zone, as instants; clocks put back or forward leave some that are two or none."""
-    try:
-        return index.tz_localize(zone)
-    except Exception as failure:  # pandas 2 raises errors of pytz, which are no ValueError
-        raise ValueError(
-            f"{what} holds a local time that {zone} had twice or never, as its clocks were put back or forward; give "
-            "times with their offset, e.g. '2024-10-27 02:30+02:00'"
-        ) from failure
-
-
-def read_times(times: Any, what: str, *, like: Instants | None = None) -> Instants:
+def read_times(times: Any, what: str, *, like: Instants | None = None, zone: Any = None) -> Instants:
     """Reads a column, index or list of numbers, datetimes, timedeltas or periods.
 
     Args:
         what: how messages call it, e.g. "column 'hours'".
         like: instants whose kind the result must share.
+        zone: as in `parse_times`.
 
     Raises:
         TypeError: for times of no known kind, or of another kind than `like`.
         ValueError: for integers that 64 bits with a sign don't hold.
     """
-    index = parse_times(times, what)
+    index = parse_times(times, what, zone=zone)
     if pd.api.types.is_datetime64_any_dtype(index.dtype):
         kind, aware = "datetime", getattr(index, "tz", None) is not None
     elif pd.api.types.is_timedelta64_dtype(index.dtype):
@@ -164,41 +161,68 @@ def _from_objects(index: pd.Index, what: str, like: Instants | None) -> pd.Index
     if inferred.dtype != object and not pd.api.types.is_string_dtype(inferred.dtype):
         return inferred
     kind = pd.api.types.infer_dtype(index, skipna=True)
+    wanted = None if like is None else like.kind
     try:
-        if kind in ("datetime", "date", "datetime64") or (like is not None and like.kind == "datetime"):
-            return pd.DatetimeIndex(pd.to_datetime(index))
-        if kind in ("timedelta", "timedelta64") or (like is not None and like.kind == "timedelta"):
-            return pd.TimedeltaIndex(pd.to_timedelta(index))
+        if kind in ("datetime", "date", "datetime64") or wanted == "datetime":
+            return _from_dates(index)
+        if kind in ("timedelta", "timedelta64") or wanted == "timedelta":
+            return _from_lengths(index)
         if kind in ("integer", "floating", "mixed-integer-float"):
             return pd.Index(index.to_numpy(dtype=np.float64))
     except (ValueError, TypeError) as failure:
-        remedy = f"; {text_times(index, what)}" if kind == "string" else ""
-        raise TypeError(f"{what} can't be read as times: {failure}{remedy}") from failure
+        told = mixed_zones(index, what)
+        if kind == "string":
+            proper = "ISO 8601 date" if wanted == "datetime" else "length of time"
+            told = f"{what} holds text that is no {proper}; {text_times(index, what, wanted)}"
+        raise TypeError(told or f"{what} can't be read as times: {failure}") from failure
     if kind == "string":
-        raise TypeError(f"{what} holds text, not times; {text_times(index, what)}")
+        raise TypeError(f"{what} holds text, not times; {text_times(index, what, wanted)}")
     remedy = "pd.to_datetime, pd.to_timedelta or pd.to_numeric"
     if kind == "decimal":
         remedy = "astype(float)"
     raise TypeError(f"{what} holds {kind}, not times; convert it first with {remedy}")
 
 
+def _from_dates(index: pd.Index) -> pd.DatetimeIndex:
+    """Datetimes, and ISO 8601 text; pandas would read "now" too.
+
+    Raises:
+        ValueError: for other text, and as pandas.
+    """
+    found = pd.DatetimeIndex(pd.to_datetime(index, format="ISO8601"))
+    texts = pd.Series([time if isinstance(time, str) else None for time in index], dtype="string")
+    odd = (found.notna() & texts.notna() & ~reads_as_date(texts)).to_numpy()
+    if odd.any():
+        raise ValueError(f"{texts[int(odd.argmax())]!r} is no date")
+    return found
+
+
+def _from_lengths(index: pd.Index) -> pd.TimedeltaIndex:
+    """Timedeltas, and text with a unit; pandas would take numbers for nanoseconds.
+
+    Raises:
+        ValueError: for numbers, and as pandas.
+    """
+    bare = [length for length in index if _is_bare_number(length)]
+    if bare:
+        raise ValueError(f"{bare[0]!r} has no unit")
+    return pd.TimedeltaIndex(pd.to_timedelta(index))
+
+
 def _check_kind(kind: str, aware: bool, like: Instants, what: str) -> None:
     if kind != like.kind:
         raise TypeError(
             f"{what} holds times of kind {kind!r}, where the model's are of kind {like.kind!r}; "
-            "use the same kind of time for fitting and predicting"
+            f"{other_kind(what, like.kind)}"
         )
     if aware != like.aware:
-        have, want = ("with", "without") if aware else ("without", "with")
-        remedy = (
-            "tz_convert(None) takes it off"
-            if aware
-            else "tz_localize('UTC'), or the zone that they are of, adds it"
-        )
-        raise TypeError(
-            f"{what} holds datetimes {have} a time zone, where those that the model was fitted to are {want} one; "
-            f"{remedy}"
-        )
+        raise TypeError(_other_awareness(what, aware=aware))
+
+
+def _other_awareness(what: str, *, aware: bool, zone: Any = None) -> str:
+    have, want = ("with", "without") if aware else ("without", "with")
+    remedy = "tz_convert(None) takes it off" if aware else add_zone(what, zone)
+    return f"{what} holds datetimes {have} a time zone, where those that the model was fitted to are {want} one; {remedy}"
 
 
 def duration(length: Any, kind: str, what: str) -> float:

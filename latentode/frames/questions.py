@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 
 from latentode.frames.clock import Instants, as_index, duration, parse_times, read_times
 from latentode.frames.columns import shown
+from latentode.frames.roles import Roles
 from latentode.frames.scaling import Scaling
 from latentode.frames.table import SeriesTable, read_keys
 
@@ -69,11 +71,10 @@ def ask_times(table: SeriesTable, times: Any) -> Questions:
         ValueError: for no times, missing ones, or series that the table does not hold.
         TypeError: for times of another kind than the table's.
     """
+    zone = getattr(table.roles.time_of(table.frame), "tz", None)
     if isinstance(times, (pd.DataFrame, pd.MultiIndex)):
-        return _ask_own_times(table, times)
-    known = table.roles.time_of(table.frame)
-    zone = getattr(known, "tz", None)
-    asked, instants = read_asked(times, like=table.times, zone=zone)
+        return _ask_own_times(table, times, zone)
+    asked, instants = read_asked(times, like=table.times, zone=zone, roles=table.roles)
     if zone is not None and isinstance(asked, pd.DatetimeIndex):
         asked = asked.tz_convert(zone)
     n_series = len(table.ids)
@@ -86,14 +87,22 @@ def ask_times(table: SeriesTable, times: Any) -> Questions:
     )
 
 
-def read_asked(times: Any, *, like: Instants, zone: Any = None) -> tuple[pd.Index, Instants]:
+def read_asked(
+    times: Any, *, like: Instants, zone: Any = None, roles: Roles | None = None
+) -> tuple[pd.Index, Instants]:
     """A user's 1-D times, as an index and as instants of the kind of `like`.
+
+    Args:
+        zone: as in `parse_times`.
+        roles: of the data, where each series may have times of its own.
 
     Raises:
         ValueError: for no times, or missing or infinite ones.
-        TypeError: for times of another kind, or for a single one.
+        TypeError: for times of another kind, or for what is no list of them.
     """
-    if np.ndim(times) and not len(times):
+    if np.ndim(times) != 1:
+        raise TypeError(_no_list(times, like, zone, roles))
+    if not len(times):
         raise ValueError("times is empty; ask for at least one time")
     asked = parse_times(times, "times", like=like, zone=zone)
     instants = read_times(asked, "times", like=like)
@@ -103,7 +112,32 @@ def read_asked(times: Any, *, like: Instants, zone: Any = None) -> tuple[pd.Inde
     return (given if isinstance(given, pd.PeriodIndex) else asked), instants
 
 
-def _ask_own_times(table: SeriesTable, times: pd.DataFrame | pd.MultiIndex) -> Questions:
+def _no_list(times: Any, like: Instants, zone: Any, roles: Roles | None) -> str:
+    """What to give in place of a single time, a dict, or an array of several dimensions."""
+    if np.ndim(times):
+        return (
+            f"times has the shape {np.shape(times)}; give a list of times for all series{_own_times(roles)}"
+        )
+    if isinstance(times, Collection) and not isinstance(times, str):
+        return f"times is a {type(times).__name__}; give a list of times for all series{_own_times(roles)}"
+    read_asked(
+        [times], like=like, zone=zone
+    )  # of another kind than the model's a list of it would be no better
+    return (
+        f"times must be a list or index of times; got {times!r}. For one time give a list of it, [{times!r}]"
+    )
+
+
+def _own_times(roles: Roles | None) -> str:
+    """How each series is asked at times of its own, in the layout that `roles` describe; nothing of a single one."""
+    if roles is None or roles.is_single:
+        return ""
+    if len(roles.key_columns) == 2:
+        return f", or a frame for each series' own: pd.DataFrame({{{roles.id_name!r}: ..., {roles.time_name!r}: ...}})"
+    return ", or a frame for each series' own, with ids and times where the data have them"
+
+
+def _ask_own_times(table: SeriesTable, times: pd.DataFrame | pd.MultiIndex, zone: Any) -> Questions:
     roles = table.roles
     frame = pd.DataFrame(index=times) if isinstance(times, pd.MultiIndex) else times
     missing = [name for name in roles.key_columns if name not in frame.columns]
@@ -113,12 +147,25 @@ def _ask_own_times(table: SeriesTable, times: pd.DataFrame | pd.MultiIndex) -> Q
         raise ValueError(f"times lacks {lacks}; a frame of times holds ids and times where the data do")
     if len(frame) == 0:
         raise ValueError("times is empty; ask for at least one time")
-    ids, codes, instants = read_keys(frame, roles, like=table.times)
+    ids, codes, instants = read_keys(frame, roles, like=table.times, zone=zone)
     places = table.ids.get_indexer(ids)
     if (places < 0).any():
         unknown = ids[int(np.flatnonzero(places < 0)[0])]
-        raise ValueError(f"times asks for series {shown(unknown)}, which the data do not hold")
+        raise ValueError(
+            f"times asks for series {shown(unknown)}, which the data do not hold; {_known_ids(unknown, table.ids)}"
+        )
     return Questions(roles.id_of(frame), roles.time_of(frame), places[codes], instants, frame)
+
+
+def _known_ids(unknown: Any, ids: pd.Index) -> str:
+    """The first few of the ids that there are; and of what kind, where the one asked for is of another."""
+    few = f"{', '.join(map(shown, ids[:5]))}{', ...' if len(ids) > 5 else ''}"
+    if isinstance(unknown, str) and pd.api.types.is_numeric_dtype(ids.dtype):
+        kind = "integers" if pd.api.types.is_integer_dtype(ids.dtype) else "numbers"
+        return f"their ids are {kind}, {few}, and this one is text"
+    if not isinstance(unknown, str) and pd.api.types.is_string_dtype(ids.dtype):
+        return f"their ids are text, {few}, and this one is none"
+    return f"their ids are {few}"
 
 
 def ask_ahead(table: SeriesTable, horizon: Any, steps: int) -> Questions:

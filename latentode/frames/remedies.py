@@ -4,26 +4,43 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-__all__ = ["mostly_numbers", "text_times", "text_values"]
+__all__ = [
+    "add_zone",
+    "is_length",
+    "mixed_zones",
+    "mostly_numbers",
+    "other_kind",
+    "reads_as_date",
+    "text_times",
+    "text_values",
+]
 
 _OFFSET = r"(Z|[+-]\d\d:?\d\d)$"
 _DAY_OR_MONTH_FIRST = r"(\d\d?)([./-])(\d\d?)[./-]\d{4}\b.*"
 
 
-def text_times(index: pd.Index, what: str) -> str:
-    """How to read text as times: the first value, and the call that reads them all where one does."""
+def text_times(index: pd.Index, what: str, kind: str | None = None) -> str:
+    """How to read text as times: the first value, and the call that reads them all where one does.
+
+    Args:
+        kind: of the model's times; None where they are still to be learned.
+    """
     known = pd.Series(index).dropna().astype("string").str.strip()
     if not len(known):
         return "none is known"
     column = _expression(what)
     example = f"the first is {known.iloc[0]!r}; "
-    if pd.to_numeric(known, errors="coerce").notna().all():
+    if kind in (None, "number") and pd.to_numeric(known, errors="coerce").notna().all():
         return f"{example}convert it first with pd.to_numeric({column})"
-    if pd.to_datetime(known, format="ISO8601", errors="coerce", utc=True).notna().all():
+    if what == "times" and kind in ("number", "timedelta"):
+        return f"{example}{other_kind(what, kind)}"
+    iso = reads_as_date(known)
+    if iso.all():
         offsets = known.str.extract(_OFFSET)[0]
         if offsets.nunique(dropna=False) > 1:
             other = known[offsets.fillna("") != offsets.fillna("").iloc[0]].iloc[0]
@@ -45,11 +62,67 @@ def text_times(index: pd.Index, what: str) -> str:
             f"{example}convert it first with pd.to_datetime({column}, format='%d{sign}%m{sign}%Y'), or '%m{sign}%d"
             f"{sign}%Y' where months stand first"
         )
-    unread = known[pd.to_datetime(known, format="ISO8601", errors="coerce", utc=True).isna()]
+    unread = known[~iso].iloc[0]
+    if kind == "datetime":
+        ahead = f"; for a length of time ahead use forecast(horizon={unread!r})"
+        return (
+            f"one is {unread!r}; write dates such as '2026-03-29 12:00', or convert it first with "
+            f"pd.to_datetime({column}, format=...){ahead if is_length(unread) and what == 'times' else ''}"
+        )
     return (
-        f"one is {unread.iloc[0]!r}; convert it first with pd.to_datetime({column}, format=...), pd.to_timedelta or "
+        f"one is {unread!r}; convert it first with pd.to_datetime({column}, format=...), pd.to_timedelta or "
         "pd.to_numeric"
     )
+
+
+def reads_as_date(texts: pd.Series) -> pd.Series:
+    """Which are ISO 8601 dates; pandas takes "now" and years of other than four digits for some."""
+    found = pd.to_datetime(texts, format="ISO8601", errors="coerce", utc=True)
+    return found.notna() & texts.str.match(r"\s*\d{4}").fillna(False).astype(bool)
+
+
+def is_length(text: str) -> bool:
+    """Whether text is a number and a unit, such as '48h'."""
+    return re.fullmatch(r"[\d.]+ ?[A-Za-z]+", text) is not None
+
+
+def mixed_zones(index: pd.Index, what: str) -> str | None:
+    """What is said of datetimes that make no index, as their zones differ or some have none; None of others."""
+    aware = [getattr(time, "tzinfo", None) is not None for time in index if not pd.isna(time)]
+    if not any(aware):
+        return None
+    if all(aware):
+        mend = f"pd.to_datetime({_expression(what)}, utc=True)"
+        return f"{what} holds datetimes of several time zones; {mend} makes them one"
+    return (
+        f"{what} holds datetimes with a time zone and others without one; give those theirs with tz_localize"
+    )
+
+
+def other_kind(what: str, wanted: str) -> str:
+    """What to give in place of times of another kind than the model's."""
+    if what != "times":
+        return "use the same kind of time for fitting and predicting"
+    return {
+        "datetime": "write dates such as '2026-03-29 12:00'; for a length of time ahead use forecast(horizon='48h'), "
+        "or add it, as pd.Timedelta('48h'), to the last time",
+        "number": "give numbers in the unit of the data's times; for a length of time ahead use forecast with that "
+        "number as horizon",
+        "timedelta": "give lengths of time such as pd.Timedelta('48h')",
+    }[wanted]
+
+
+def add_zone(what: str, zone: Any) -> str:
+    """How datetimes get the time zone that they lack; `zone` is that of the data at hand, or None."""
+    column = _expression(what)
+    if what == "times":
+        column = "pd.to_datetime(times)"
+    elif column.startswith("df["):
+        column += ".dt"
+    if zone is None:
+        return f"{column}.tz_localize(...), with the zone that they are of, adds it"
+    offset = "write the offset, e.g. '2026-03-29 12:00+00:00', or " if what == "times" else ""
+    return f"{offset}{column}.tz_localize({str(zone)!r}), if they are of the data's zone, adds it"
 
 
 def _expression(what: str) -> str:

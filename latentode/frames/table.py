@@ -147,9 +147,12 @@ def read_frame(
 
 
 def read_keys(
-    frame: pd.DataFrame, roles: Roles, *, like: Instants | None = None
+    frame: pd.DataFrame, roles: Roles, *, like: Instants | None = None, zone: Any = None
 ) -> tuple[pd.Index, np.ndarray, Instants]:
     """The series (ids in order of appearance, code of each row) and the time of each row.
+
+    Args:
+        like, zone: as in `read_times`.
 
     Raises:
         TypeError: as `read_times`.
@@ -168,7 +171,7 @@ def read_keys(
             )
         ids = as_index(ids)
     what = roles.describe_time()
-    times = read_times(roles.time_of(frame), what, like=like)
+    times = read_times(roles.time_of(frame), what, like=like, zone=zone)
     bad = ~(np.isfinite(times.whole) & np.isfinite(times.part))
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
