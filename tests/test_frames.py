@@ -232,6 +232,26 @@ def test_forecast_times_keep_the_clock_dtype():
     assert ask_ahead(table, "36h", 1).times[0] == berlin[2] + pd.Timedelta("36h")
 
 
+@pytest.mark.parametrize(("horizon", "steps", "unit"), [("10s", 5, "s"), ("10s", 4, "ms"), ("10s", 7, "us")])
+@pytest.mark.parametrize(
+    "dtype", ["datetime64[s]", "datetime64[s, UTC]", "timestamp[s][pyarrow]", "timedelta64[s]"]
+)
+def test_steps_ahead_are_equal_whatever_the_clocks_unit(dtype, horizon, steps, unit):
+    if "pyarrow" in dtype:
+        pytest.importorskip("pyarrow")
+    clock = pd.Series(np.arange(4).astype("timedelta64[s]"))
+    if "timedelta" not in dtype:
+        clock = (np.datetime64("2024-01-01", "s") + clock).dt.tz_localize("UTC" if "UTC" in dtype else None)
+    clock = clock.astype(dtype)
+    table = read_frame(pd.DataFrame({"t": clock, "x": 1.0}), time_col="t")
+    ahead = ask_ahead(table, horizon, steps)
+    assert f"[{unit}" in str(ahead.times.dtype)
+    leads = ahead.instants.since(table.times[table.last_rows()[ahead.codes]])
+    np.testing.assert_allclose(
+        leads, 10 * np.arange(1, steps + 1) / steps, atol=1e-6
+    )  # microseconds are the finest
+
+
 @pytest.mark.parametrize(
     "clock",
     [

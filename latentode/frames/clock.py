@@ -222,7 +222,8 @@ def _check_kind(kind: str, aware: bool, like: Instants, what: str) -> None:
 def _other_awareness(what: str, *, aware: bool, zone: Any = None) -> str:
     have, want = ("with", "without") if aware else ("without", "with")
     remedy = "tz_convert(None) takes it off" if aware else add_zone(what, zone)
-    return f"{what} holds datetimes {have} a time zone, where those that the model was fitted to are {want} one; {remedy}"
+    fitted = f"those that the model was fitted to are {want} one"
+    return f"{what} holds datetimes {have} a time zone, where {fitted}; {remedy}"
 
 
 def duration(length: Any, kind: str, what: str) -> float:

@@ -18,6 +18,8 @@ from latentode.frames.table import SeriesTable, read_keys
 
 __all__ = ["Questions", "ask_ahead", "ask_rows", "ask_times", "read_asked"]
 
+PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+
 
 @dataclass(frozen=True)
 class Questions:
@@ -157,6 +159,19 @@ def _ask_own_times(table: SeriesTable, times: pd.DataFrame | pd.MultiIndex, zone
     return Questions(roles.id_of(frame), roles.time_of(frame), places[codes], instants, frame)
 
 
+def _unit_of_steps(length: float, steps: int, unit: str) -> str:
+    """The clock's unit, or the first finer one in which all steps are whole; microseconds where none is.
+
+    Nanoseconds are left to clocks that have them: they end at the year 2262 and begin at 1677.
+    """
+    finer = list(PER_SECOND)[list(PER_SECOND).index(unit) :]
+    for one in finer:
+        step = length * PER_SECOND[one] / steps
+        if one != "ns" and abs(step - round(step)) < 1e-6:
+            return one
+    return "ns" if unit == "ns" else "us"
+
+
 def _known_ids(unknown: Any, ids: pd.Index) -> str:
     """The first few of the ids that there are; and of what kind, where the one asked for is of another."""
     few = f"{', '.join(map(shown, ids[:5]))}{', ...' if len(ids) > 5 else ''}"
@@ -171,6 +186,8 @@ def _known_ids(unknown: Any, ids: pd.Index) -> str:
 def ask_ahead(table: SeriesTable, horizon: Any, steps: int) -> Questions:
     """`steps` equal steps up to `horizon` beyond each series' last observation, in the clock's dtype.
 
+    Where the steps are no whole units of the clock they are given in a finer one.
+
     Of a clock of periods they are periods where each is the start of one, and datetimes else.
     """
     length = duration(horizon, table.times.kind, "horizon")
@@ -183,15 +200,17 @@ def ask_ahead(table: SeriesTable, horizon: Any, steps: int) -> Questions:
         whole = pd.api.types.is_integer_dtype(last.dtype) and bool(np.all(leads == np.round(leads)))
         times = last + (leads.astype(np.int64) if whole else leads)
     else:
-        # Nanoseconds only where the clock has them: they end at the year 2262 and begin at 1677.
-        unit, per_second = ("ns", 1e9) if last.unit == "ns" else ("us", 1e6)
-        leads = pd.TimedeltaIndex(np.round(length * per_second * fractions).astype(f"timedelta64[{unit}]"))
-        times = (last + leads).astype(last.dtype)
+        unit = _unit_of_steps(length, steps, last.unit)
+        leads = pd.TimedeltaIndex(
+            np.round(length * PER_SECOND[unit] * fractions).astype(f"timedelta64[{unit}]")
+        )
+        times = last.as_unit(unit) + leads
         if isinstance(clock, pd.PeriodIndex):
             periods = times.to_period(clock.freq)
             times = periods if (periods.to_timestamp() == times).all() else times
     if isinstance(clock.dtype, pd.ArrowDtype):
-        times = times.astype(clock.dtype)
+        finer = table.times.kind != "number"
+        times = times.astype(str(clock.dtype).replace(f"[{last.unit}", f"[{unit}") if finer else clock.dtype)
     return Questions(
         None if table.roles.is_single else table.ids.repeat(steps),
         times,
