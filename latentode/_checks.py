@@ -13,8 +13,8 @@ import torch
 __all__ = ["check_choice", "check_device", "check_levels", "check_number", "check_units"]
 
 
-def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
-    """One of some words.
+def check_choice(name: str, value: Any, choices: Sequence[str | None]) -> None:
+    """One of some words, or None where that is among them.
 
     Raises:
         ValueError: for any other, listing them.

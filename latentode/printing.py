@@ -6,7 +6,12 @@ import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["facts_html", "facts_text", "list_html", "list_text", "table_text"]
+__all__ = ["counted", "facts_html", "facts_text", "list_html", "list_text", "table_text"]
+
+
+def counted(number: int, what: str) -> str:
+    """'1 row', '2 rows'."""
+    return f"{number} {what}" + ("" if number == 1 else "s")
 
 
 def facts_text(facts: Mapping[str, str], width: int | None = None) -> str:

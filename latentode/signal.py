@@ -153,7 +153,7 @@ def silent_channels(names: Sequence[Hashable], found: Sequence[ChannelSignal]) -
         "none": f"no signal was found in {{}}: neither the values before one in its series nor the model explain "
         f"{LEAST**2:.0%} of what is there, and the answers stay near the mean. It may be noise, or change faster than "
         "it is measured; see signal_, and leave it out of value_cols if it is of no use",
-        "constant": "but one value was ever seen in {}, which carries no signal",
+        "constant": "{} never changed in the data: a constant has nothing to learn",
     }
     warnings = []
     for signal, text in texts.items():

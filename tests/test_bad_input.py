@@ -3,6 +3,7 @@
 import re
 import warnings
 from decimal import Decimal
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -60,15 +61,24 @@ FRAMES = {
     "text column": (
         changed(hr="x"),
         TypeError,
-        "column 'hr' .* where numbers belong; .*pd.to_numeric",
+        r"column 'hr' .* where numbers belong; drop it, or leave it out of value_cols. If .* static_cols=\['hr'\]$",
     ),
     "decimal": (changed(hr=Decimal("1.5")), TypeError, r"column 'hr' holds decimal .*astype\(float\)"),
     "complex": (changed(hr=1j), ValueError, "column 'hr' holds complex numbers"),
-    "datetimes as values": (changed(hr=pd.Timestamp("2024")), TypeError, "column 'hr' has dtype datetime64"),
+    "datetimes as values": (
+        changed(hr=pd.Timestamp("2024")),
+        TypeError,
+        r"column 'hr' has dtype datetime64.*; drop it, .* \(pd.to_datetime\(df\['hr'\]\) - reference\)",
+    ),
+    "lengths of time as values": (
+        changed(hr=pd.Timedelta("2h")),
+        TypeError,
+        r"timedelta64.* / pd.Timedelta\('1h'\) makes hours of it",
+    ),
     "categories": (
         changed(hr=pd.Categorical(["a"] * len(FRAME))),
         TypeError,
-        "column 'hr' has dtype category",
+        r"column 'hr' has dtype category .*; drop it, or leave it out of value_cols. If .* static_cols=\['hr'\]$",
     ),
     "infinite value": (
         at(3, "temp", np.inf),
@@ -178,11 +188,20 @@ ARRAYS = {
     "complex": (np.full((9, 1), 1j), ValueError, "Complex data not supported"),
     "infinite": ([[1.0], [np.inf]], ValueError, "the series at time=1: column 0 is infinite"),
     "nothing but NaN": (np.full((9, 1), np.nan), ValueError, "column 0 has no observed value"),
-    "dates": (np.array([["2024-01-01"], ["2024-01-02"]], dtype="M8[s]"), TypeError, "dtype datetime64"),
+    "dates": (
+        np.array([["2024-01-01"], ["2024-01-02"]], dtype="M8[s]"),
+        TypeError,
+        "column 0 has dtype datetime64",
+    ),
     "sparse": (scipy.sparse.csr_array(np.eye(3)), TypeError, r"sparse data can't be read, .*\.toarray\(\)"),
     "a sparse matrix": (scipy.sparse.coo_matrix(np.eye(3)), TypeError, "sparse data can't be read"),
     "a tensor that is trained": (torch.zeros(3, 1, requires_grad=True), ValueError, "don't make a table"),
-    "text": ("frame.csv", TypeError, "expected a pandas DataFrame, .* got str"),
+    "text": (
+        "frame.csv",
+        TypeError,
+        r"got the str 'frame.csv'. Read a file first: df = pd.read_csv\('frame.csv'\)",
+    ),
+    "a path": (Path("frame.csv"), TypeError, r"Read a file first: df = pd.read_csv\('frame.csv'\)"),
     "a generator": ((row for row in [[1.0]]), TypeError, "expected a pandas DataFrame, .* got generator"),
 }
 
@@ -240,6 +259,18 @@ LAYOUTS = {
         {"id_col": "patient", "time_col": "hours", "value_cols": ["pulse"]},
         ValueError,
         r"lacks the value columns \['pulse'\]; its columns are",
+    ),
+    "a channel of another case": (
+        FRAME,
+        {"id_col": "patient", "time_col": "hours", "value_cols": ["HR", "temp"]},
+        ValueError,
+        r"lacks the value columns \['HR'\] \(did you mean 'hr'\?\); its columns are",
+    ),
+    "an id misspelt": (
+        FRAME,
+        {"id_col": "patients", "time_col": "hours"},
+        ValueError,
+        r"id_col='patients' is neither .* \(did you mean 'patient'\?\); its columns are",
     ),
     "id is the time": (
         FRAME,
@@ -322,7 +353,7 @@ PARAMETERS = [
     ({"residual": None, "residual_share": 0.5}, ValueError, "residual_share is that of .* leave it None"),
     ({"span": 1e-9}, ValueError, "span=1e-09 is shorter than the time between any two observations"),
     ({"span": True}, TypeError, "span must be a number, as the times are; got True"),
-    ({"residual": "rbf"}, ValueError, "residual must be one of .*; got 'rbf'"),
+    ({"residual": "rbf"}, ValueError, "residual must be one of 'auto', .*'iou', None; got 'rbf'"),
     ({"residual": ["ou", "ou"]}, ValueError, "residual names 2 kernels for 3 channels"),
     ({"method": "rk5"}, ValueError, "unknown solver method 'rk5'; choose one of euler"),
     ({"engine": "jax"}, ValueError, "unknown engine 'jax'"),
@@ -645,6 +676,19 @@ def test_remedies_mend_what_they_are_offered_for():
                 read_frame(bad, **roles)
             mended = eval(str(refused.value).partition("e.g. df = ")[2], {"df": bad})
             assert len(read_frame(mended, **roles)) == len(bad) - 1
+    late = FRAME.assign(hours=FRAME.hours.where(FRAME.index != 3))
+    for roles, df in (
+        (ROLES, late),
+        ({}, late.set_index(["patient", "hours"])),
+        (ROLES, late.set_index("hours")),
+        ({}, late[late.patient == "p0"].drop(columns="patient").set_index("hours")),
+    ):
+        with pytest.raises(ValueError, match="every row needs a finite time") as refused:
+            read_frame(df, **roles)
+        assert (
+            len(read_frame(eval(str(refused.value).partition("e.g. ")[2], {"df": df}), **roles))
+            == len(df) - 1
+        )
     for hours in (
         ["2026-03-28T12:00+01:00", "2026-03-30T12:00+02:00"],
         ["2026-03-28", "2026-03-30T12:00"],

@@ -119,7 +119,7 @@ def test_withheld_data_are_said_to_have_chosen_the_weights(swings):
     assert by_many.facts["best"].startswith("step ")
     by_series = LatentODE("series", "time", **SMALL).fit(swings).summary()
     assert by_series.facts["withheld"].startswith("9 series. They chose the weights too")
-    assert by_series.facts["fitted to"].startswith("51 series of")
+    assert by_series.facts["fitted to"].startswith("51 series, ")
     unjudged = LatentODE("series", "time", validation_fraction=0, **SMALL).fit(few).summary()
     assert unjudged.facts["withheld"] == "nothing; how good the model is was not looked at"
     assert unjudged.validation is unjudged.coverage is None
@@ -371,7 +371,7 @@ def test_channels_without_a_signal_are_named():
     with pytest.warns(UserWarning, match="carries no signal"):
         report = LatentODE("patient", "hours", **SMALL).fit(frame).summary()
     assert report.channels.loc["flat", "signal"] == "constant"
-    assert "but one value was ever seen in column 'flat', which carries no signal" in report.remarks
+    assert "column 'flat' never changed in the data: a constant has nothing to learn" in report.remarks
 
 
 # How it is told ---------------------------------------------------------------

@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable
 import numpy as np
 
 from latentode.diagnosis.report import Finding
+from latentode.printing import counted
 
 __all__ = ["look_at_channel"]
 
@@ -76,7 +77,7 @@ def look_at_channel(name: Hashable, values: np.ndarray, where: Callable[[int], s
     if far.any():
         worst = np.flatnonzero(far)[np.abs(x[far] - np.median(x[~odd])).argmax()]
         text = (
-            f"{name!r} has {_count(int(far.sum()), 'outlier')}, the farthest {x[worst]:g} at "
+            f"{name!r} has {counted(int(far.sum()), 'outlier')}, the farthest {x[worst]:g} at "
             f"{where(rows[worst])} (median {np.median(x[~odd]):.3g}); set mistakes to NaN, genuine ones can stay"
         )
         found.append(Finding("suspect", "outliers", text, name))
@@ -185,9 +186,5 @@ def _outlying(x: np.ndarray) -> np.ndarray:
     return far if far.sum() <= 0.01 * len(known) else np.zeros(len(x), dtype=bool)
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" + ("" if number == 1 else "s")
-
-
 def _rows(chosen: np.ndarray) -> str:
-    return _count(int(chosen.sum()), "row")
+    return counted(int(chosen.sum()), "row")

@@ -19,6 +19,7 @@ from latentode.frames import SeriesTable, StaticValues, to_pandas
 from latentode.frames.columns import shown
 from latentode.frames.lenient import read_leniently
 from latentode.holdout import MIN_TO_WITHHOLD
+from latentode.printing import counted
 from latentode.series import MAX_ROWS
 
 __all__ = ["diagnose"]
@@ -181,13 +182,16 @@ def _look_at_series(table: SeriesTable, series: pd.DataFrame) -> list[Finding]:
     found = []
     n_merged = int(table.observed_rows.sum() - series["rows"].sum())
     if n_merged:
-        text = f"{n_merged} rows repeat the series and time of another; those that agree are merged"
+        text = (
+            f"{counted(n_merged, 'row')} {'repeats' if n_merged == 1 else 'repeat'} the series and time of another; "
+            "those that agree are merged"
+        )
         found.append(Finding("note", "duplicates", text))
     empty = series["rows"].to_numpy() == 0
     if empty.any():
         text = (
-            f"{empty.sum()} series have no observed value, {shown(table.ids[int(empty.argmax())])} first; "
-            "training leaves them out"
+            f"{empty.sum()} series {'has' if empty.sum() == 1 else 'have'} no observed value, "
+            f"{shown(table.ids[int(empty.argmax())])} first; training leaves {'it' if empty.sum() == 1 else 'them'} out"
         )
         found.append(Finding("note", "empty series", text))
     lone = series["rows"].to_numpy() == 1
@@ -198,8 +202,9 @@ def _look_at_series(table: SeriesTable, series: pd.DataFrame) -> list[Finding]:
         )
         found.append(Finding("suspect" if lone.all() else "note", "single rows", text))
     if 1 < len(series) < MIN_TO_WITHHOLD or (len(series) == 1 and series["rows"].iloc[0] < 50):
+        n_rows = counted(int(series["rows"].sum()), "row")
         text = (
-            f"{len(series)} series with {int(series['rows'].sum())} rows are few: rows are withheld for validation "
+            f"{len(series)} series with {n_rows} are few: rows are withheld for validation "
             "instead of series, and the bands of forecasts can be too narrow"
         )
         found.append(Finding("note", "few series", text))

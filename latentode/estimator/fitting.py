@@ -24,6 +24,7 @@ from latentode.frames.statics import describes_series, is_static
 from latentode.knots import START_SPACING
 from latentode.noise import LAWS
 from latentode.parameters import check_no_flags
+from latentode.printing import counted
 from latentode.residual import KERNELS
 from latentode.solve import Solver, best_method
 
@@ -174,7 +175,10 @@ class Fitting(BaseEstimator):
             raise TypeError(
                 f"residual must be a kernel's name, a list of them, 'auto' or None; got {self.residual!r}"
             )
-        kernels = [self.residual] * n_channels if isinstance(self.residual, str) else list(self.residual)
+        if isinstance(self.residual, str):
+            check_choice("residual", self.residual, ("auto", *KERNELS, None))
+            return (self.residual,) * n_channels
+        kernels = list(self.residual)
         if len(kernels) != n_channels:
             raise ValueError(
                 f"residual names {len(kernels)} kernels for {n_channels} channels; give one for all, "
@@ -249,14 +253,16 @@ def _check_observed(table: SeriesTable) -> None:
 def _warn_of_little(table: SeriesTable) -> None:
     observed = table.observed_rows
     counts = np.unique(table.codes[observed], return_counts=True)[1]
-    if len(counts) > 1 and counts.max() == 1:
+    n_series, n_rows = len(counts), int(counts.sum())
+    if n_series > 1 and counts.max() == 1:
         warn_user(
-            f"each of {len(counts)} series has a single observed row, so that nothing of how things move can be "
+            f"each of {n_series} series has a single observed row, so that nothing of how things move can be "
             "learned: does id_col name the series, and not the rows?"
         )
-    elif len(counts) < FEW_SERIES and counts.sum() < FEW_ROWS:
+    elif n_series < FEW_SERIES and n_rows < FEW_ROWS:
         warn_user(
-            f"{counts.sum()} observed rows in {len(counts)} series are too little to learn from: forecasts may be no "
+            f"{counted(n_rows, 'observed row')} in {n_series} series {'is' if n_rows == 1 else 'are'} too little to "
+            "learn from: forecasts may be no "
             "better than the last value carried forward, and their bands far too narrow. Fit more series, or "
             "compare with simple answers on data held back"
         )

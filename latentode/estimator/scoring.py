@@ -52,7 +52,7 @@ class Scoring(Reading):
             >>> observed, _ = make_oscillator(n_series=24, seed=0)
             >>> report = LatentODE("series", "time", max_iter=20, random_state=0).fit(observed).summary()
             >>> list(report.channels)[:4], report.facts["fitted to"]
-            (['center', 'spread', 'noise', 'noise_share'], '20 series of 600 rows, 1200 values')
+            (['center', 'spread', 'noise', 'noise_share'], '20 series, 600 rows in all, 1200 values')
         """
         check_is_fitted(self, "module_")
         return summarize(self.fitted_, self.fit_parameters_)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from latentode.frames.remedies import text_values
+from latentode.frames.remedies import mostly_numbers, no_numbers, text_values
 
 __all__ = ["read_values", "shown"]
 
@@ -28,25 +28,28 @@ def read_values(column: pd.Series, name: Hashable, ids: pd.Index | None = None) 
     if pd.api.types.is_object_dtype(dtype):
         kind = pd.api.types.infer_dtype(column, skipna=True)
         if kind not in ("integer", "floating", "mixed-integer-float", "boolean", "empty"):
-            remedy = "convert it with astype(float)" if kind == "decimal" else "convert it with pd.to_numeric"
             told = None if kind == "decimal" else text_values(column, name, ids)
             if told is not None:
                 raise TypeError(f"column {name!r} holds text where numbers belong; {told}")
-            raise TypeError(
-                f"column {name!r} holds {'text' if kind == 'string' else kind} where numbers belong; "
-                f"{remedy}, or choose the channels with value_cols=[...]"
-            )
+            what = "text" if kind == "string" else kind
+            raise TypeError(f"column {name!r} holds {what} where numbers belong; {no_numbers(name, kind)}")
     elif not (pd.api.types.is_numeric_dtype(dtype) or pd.api.types.is_bool_dtype(dtype)):
         told = text_values(column, name, ids) if pd.api.types.is_string_dtype(dtype) else None
         if told is not None:
             raise TypeError(f"column {name!r} holds text where numbers belong; {told}")
-        raise TypeError(
-            f"column {name!r} has dtype {dtype} where numbers belong; convert it with pd.to_numeric, "
-            "or choose the channels with value_cols=[...]"
-        )
+        remedy = no_numbers(name, _kind_of_time(dtype))
+        if isinstance(dtype, pd.CategoricalDtype) and mostly_numbers(column):
+            remedy = "convert it with astype(float)"
+        raise TypeError(f"column {name!r} has dtype {dtype} where numbers belong; {remedy}")
     if isinstance(dtype, pd.ArrowDtype) and "decimal" in str(dtype):
         raise TypeError(f"column {name!r} holds decimal numbers; convert it with astype(float)")
     return column.to_numpy(dtype=np.float64, na_value=np.nan)
+
+
+def _kind_of_time(dtype: Any) -> str:
+    if pd.api.types.is_datetime64_any_dtype(dtype):
+        return "datetime"
+    return "timedelta" if getattr(dtype, "kind", None) == "m" else ""
 
 
 def shown(name: Any) -> str:

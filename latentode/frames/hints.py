@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from latentode.frames.clock import Instants, as_index
-from latentode.frames.remedies import mostly_numbers
+from latentode.frames.remedies import MOMENTS, mostly_numbers
 
 __all__ = ["likely_id", "role_hint", "run_id"]
 
@@ -23,6 +23,7 @@ def role_hint(column: pd.Series, *, single: bool, by_index: bool) -> str:
     if by_index and column.dtype.kind in "mM":
         return f". If it is the clock, name it with time_col={column.name!r}"
     texts = pd.api.types.is_string_dtype(column.dtype) or isinstance(column.dtype, pd.CategoricalDtype)
+    texts = texts and pd.api.types.infer_dtype(column, skipna=True) not in MOMENTS
     if texts and mostly_numbers(column):
         return ""  # a channel with a few words in it
     if single and texts:

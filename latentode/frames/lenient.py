@@ -11,11 +11,10 @@ import pandas as pd
 
 from latentode.frames.checks import check_duplicates, check_finite, check_single
 from latentode.frames.clock import read_times
-from latentode.frames.columns import read_values
 from latentode.frames.libraries import as_frame
 from latentode.frames.roles import Roles, find_roles
 from latentode.frames.statics import StaticValues, read_static
-from latentode.frames.table import SeriesTable, read_keys
+from latentode.frames.table import SeriesTable, read_channel, read_keys
 
 __all__ = ["read_leniently"]
 
@@ -45,7 +44,7 @@ def read_leniently(
     columns = {}
     for name in roles.value_cols:
         try:
-            columns[name] = read_values(frame[name], name, roles.id_of(frame))
+            columns[name] = read_channel(frame, name, roles)
         except (TypeError, ValueError) as failure:
             refused.append(str(failure))
     if not columns:

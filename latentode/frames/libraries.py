@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar, cast
@@ -68,6 +69,11 @@ def as_frame(data: Any) -> tuple[pd.DataFrame, bool]:
         frame, from_array = data.to_frame("value" if data.name is None else data.name), False
     elif isinstance(data, list) or hasattr(data, "__array__") or hasattr(data, "toarray"):
         frame, from_array = pd.DataFrame(as_array(data)), True
+    elif isinstance(data, (str, os.PathLike)):
+        raise TypeError(
+            f"expected a pandas DataFrame, one of polars or an array; got the {type(data).__name__} {str(data)!r}. "
+            f"Read a file first: df = pd.read_csv({str(data)!r})"
+        )
     else:
         raise TypeError(f"expected a pandas DataFrame, one of polars or an array; got {type(data).__name__}")
     if not frame.columns.is_unique:

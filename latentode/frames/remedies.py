@@ -10,15 +10,20 @@ import numpy as np
 import pandas as pd
 
 __all__ = [
+    "MOMENTS",
     "add_zone",
     "is_length",
     "mixed_zones",
     "mostly_numbers",
+    "no_numbers",
     "other_kind",
     "reads_as_date",
     "text_times",
     "text_values",
 ]
+
+# What pandas calls objects that are times.
+MOMENTS = ("datetime", "datetime64", "date", "time", "timedelta", "timedelta64", "period")
 
 _OFFSET = r"(Z|[+-]\d\d:?\d\d)$"
 _DAY_OR_MONTH_FIRST = r"(\d\d?)([./-])(\d\d?)[./-]\d{4}\b.*"
@@ -137,6 +142,19 @@ def mostly_numbers(column: pd.Series) -> bool:
     """Whether text, or text among numbers, reads as numbers in more than half of the cells that hold something."""
     known = column.dropna()
     return len(known) > 0 and float((_read(known).notna() | _has_comma(known)).mean()) > 0.5
+
+
+def no_numbers(name: Hashable, kind: str) -> str:
+    """What to do with a column whose values are of a kind, as pandas infers it, that is no number."""
+    if kind == "decimal":
+        return "convert it with astype(float)"
+    drop = "drop it, or leave it out of value_cols"
+    if kind in ("datetime", "datetime64", "date"):
+        times = f"pd.to_datetime(df[{name!r}])"
+        return f"{drop}. ({times} - reference) / pd.Timedelta('1h') makes hours of it, from a datetime of reference on"
+    if kind in ("timedelta", "timedelta64"):
+        return f"pd.to_timedelta(df[{name!r}]) / pd.Timedelta('1h') makes hours of it"
+    return drop
 
 
 def text_values(column: pd.Series, name: Hashable, ids: pd.Index | None) -> str | None:

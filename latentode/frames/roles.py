@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 import pandas as pd
@@ -102,7 +103,8 @@ def find_roles(
         if name in levels:
             return name, levels.index(name)
         raise ValueError(
-            f"{role}={name!r} is neither a column nor an index level of the frame; "
+            f"{role}={name!r} is neither a column nor an index level of the frame"
+            f"{_did_you_mean([name], [*frame.columns, *(level for level in levels if level is not None)])}; "
             f"its columns are {_listed(frame.columns)}"
         )
 
@@ -131,7 +133,7 @@ def find_roles(
         missing = [column for column in chosen if column not in frame.columns]
         if missing:
             raise ValueError(
-                f"the frame lacks the value columns {_listed(missing)}; "
+                f"the frame lacks the value columns {_listed(missing)}{_did_you_mean(missing, frame.columns)}; "
                 f"its columns are {_listed(frame.columns)}"
             )
         if len(set(chosen)) < len(chosen):
@@ -165,7 +167,8 @@ def _find_statics(
     missing = [column for column in chosen if column not in frame.columns]
     if missing:
         raise ValueError(
-            f"the frame lacks the static columns {_listed(missing)}; where they are not known give columns of NaN. "
+            f"the frame lacks the static columns {_listed(missing)}{_did_you_mean(missing, frame.columns)}; "
+            "where they are not known give columns of NaN. "
             f"Its columns are {_listed(frame.columns)}"
         )
     if len(set(chosen)) < len(chosen):
@@ -174,6 +177,14 @@ def _find_statics(
     if both:
         raise ValueError(f"{both[0]!r} can't be both a static column and the id or time column")
     return chosen
+
+
+def _did_you_mean(missing: Iterable[Hashable], known: Iterable[Hashable]) -> str:
+    """For messages, the known names that missing ones differ from by their case or a few letters."""
+    by_text = {str(name).casefold(): name for name in known}
+    alike = [get_close_matches(str(name).casefold(), by_text, n=1) for name in list(missing)[:12]]
+    meant = [repr(by_text[one]) for names in alike for one in names]
+    return f" (did you mean {', '.join(dict.fromkeys(meant))}?)" if meant else ""
 
 
 def _listed(names: Any, most: int = 12) -> str:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from latentode.frames.clock import as_index
 from latentode.frames.columns import read_values, shown
+from latentode.frames.remedies import MOMENTS
 from latentode.frames.scaling import LARGEST, location_and_scale
 
 __all__ = [
@@ -31,8 +32,6 @@ BESIDE_ZERO = 1e-6
 
 # So many series have to repeat their value before it counts as theirs.
 REPEATING_SERIES = 3
-
-_MOMENTS = ("datetime", "datetime64", "date", "time", "timedelta", "timedelta64", "period")
 
 
 @dataclass(frozen=True)
@@ -229,7 +228,7 @@ def _holds_numbers(column: pd.Series, name: Hashable) -> bool:
         return False
     is_object = pd.api.types.is_object_dtype(dtype)
     kind = pd.api.types.infer_dtype(column, skipna=True) if is_object else str(dtype)
-    if kind in _MOMENTS or (not is_object and (dtype.kind in "mM" or isinstance(dtype, pd.PeriodDtype))):
+    if kind in MOMENTS or (not is_object and (dtype.kind in "mM" or isinstance(dtype, pd.PeriodDtype))):
         raise TypeError(
             f"static column {name!r} holds times ({kind}); give a number in their place, such as an age in years"
         )

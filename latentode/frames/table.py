@@ -19,7 +19,7 @@ from latentode.frames.roles import Roles, find_roles
 from latentode.frames.statics import Statics, StaticValues, read_static
 from latentode.series import SeriesCollection
 
-__all__ = ["SeriesTable", "read_frame", "read_keys"]
+__all__ = ["SeriesTable", "read_channel", "read_frame", "read_keys"]
 
 SINGLE = 0  # the id of the only series of a frame without ids
 
@@ -178,21 +178,36 @@ def read_keys(
         where = "" if roles.is_single else f"series {shown(ids[codes[row]])}, "
         raise ValueError(
             f"{where}row {row}: {what} is missing or infinite; every row needs a finite time. "
-            "Drop such rows first, e.g. df.dropna(subset=[...])"
+            f"Drop such rows first, e.g. {_without_time(frame, roles)}"
         )
     return ids, codes, times
 
 
 def _read_channels(frame: pd.DataFrame, roles: Roles) -> np.ndarray:
     """The channels side by side: (R, D)."""
-    columns, ids = [], roles.id_of(frame)
-    for name in roles.value_cols:
-        try:
-            columns.append(read_values(frame[name], name, ids))
-        except TypeError as failure:
-            hint = role_hint(frame[name], single=roles.is_single, by_index=roles.time_level is not None)
-            raise TypeError(f"{failure}{hint}") from None
+    columns = [read_channel(frame, name, roles) for name in roles.value_cols]
     return np.column_stack(columns).reshape(len(frame), len(columns))
+
+
+def read_channel(frame: pd.DataFrame, name: Hashable, roles: Roles) -> np.ndarray:
+    """One channel, (R,).
+
+    Raises:
+        TypeError, ValueError: as `read_values`, with the role that the column may have been meant for.
+    """
+    try:
+        return read_values(frame[name], name, roles.id_of(frame))
+    except TypeError as failure:
+        hint = role_hint(frame[name], single=roles.is_single, by_index=roles.time_level is not None)
+        raise TypeError(f"{failure}{hint}") from None
+
+
+def _without_time(frame: pd.DataFrame, roles: Roles) -> str:
+    """The call that leaves out the rows whose time is missing."""
+    if roles.time_level is None:
+        return f"df.dropna(subset=[{roles.time_name!r}])"
+    level = "" if frame.index.nlevels == 1 else f".get_level_values({roles.time_level})"
+    return f"df[df.index{level}.notna()]"
 
 
 def _name(name: Hashable | None, otherwise: str) -> str:

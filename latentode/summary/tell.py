@@ -13,6 +13,7 @@ from latentode.evaluation.report import ENOUGH_VALUES, MISS
 from latentode.fitted import Fitted
 from latentode.frames import CategoryColumn, NumberColumn
 from latentode.likelihoods import Likelihood
+from latentode.printing import counted
 from latentode.signal import silent_channels
 from latentode.summary.report import Summary
 from latentode.training_options import usual_kl_weight
@@ -89,7 +90,7 @@ def _data(fitted: Fitted) -> dict[str, str]:
     verdict = fitted.verdict
     if verdict is None:
         return {"fitted to": "not recorded; the file was written by an earlier version"}
-    series = "1 series" if verdict.n_series == 1 else f"{verdict.n_series} series"
+    series = f"{verdict.n_series} series"
     withheld = {
         "series": f"{verdict.n_withheld} series. They chose the weights too: new series will do a little worse",
         "rows": f"{verdict.n_withheld} rows of these series"
@@ -98,7 +99,7 @@ def _data(fitted: Fitted) -> dict[str, str]:
         "nothing": "nothing; how good the model is was not looked at",
     }
     return {
-        "fitted to": f"{series} of {verdict.n_rows} rows, {verdict.n_values} values",
+        "fitted to": f"{series}, {counted(verdict.n_rows, 'row')} in all, {counted(verdict.n_values, 'value')}",
         "withheld": withheld[verdict.withheld],
     }
 
@@ -107,7 +108,9 @@ def _training(fitted: Fitted, parameters: Mapping[str, Any]) -> str:
     last = fitted.history[-1]
     ended = {
         "max_iter": "all that max_iter allows",
-        "patience": f"of {parameters['max_iter']} at most; validation no longer improved",
+        "patience": f"of {parameters['max_iter']} at most; validation no longer improved"
+        if last.iteration < parameters["max_iter"]
+        else "all that max_iter allows; validation had stopped improving",
         "interrupt": f"of {parameters['max_iter']}; interrupted there",
     }
     steps = f"{last.iteration} steps"
@@ -203,7 +206,9 @@ def _of_calibration(fitted: Fitted, parameters: Mapping[str, Any]) -> list[str]:
         return [f"bands are what the model believes: {needed}, and {found}"]
     if fitted.calibration.factor is None:
         return []
-    return [f"bands are widened {fitted.calibration.factor:.2g} times, as {told} asked for: {needed}"]
+    factor = f"{fitted.calibration.factor:.2g}"
+    widened = "hardly widened" if factor == "1" else f"widened {factor} times"
+    return [f"bands are {widened}, as {told} asked for: {needed}"]
 
 
 def _of_bands(coverage: pd.DataFrame | None, *, calibrated: bool) -> list[str]:
