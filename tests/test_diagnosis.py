@@ -127,6 +127,11 @@ REFUSED = {
 }
 
 
+def test_text_that_is_no_channel_is_told_with_the_role_it_may_have():
+    report = diagnose(ward().assign(sex=np.repeat(["f", "m"], 120)), **KEYS)
+    assert "name it in static_cols=['sex']" in the_one(report, "frame").text
+
+
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_fit_refuses_is_told_in_its_words(name):
     make, keys = REFUSED[name]
@@ -339,7 +344,7 @@ def test_dates_written_as_numbers_are_found():
 
 @pytest.mark.parametrize(
     ("hours", "task"),
-    [([100.0, 120.0], "extrapolate"), ([24.0, 24.5], "interpolate"), ([24.0, 100.0], "both")],
+    [([100.0, 120.0], "extrapolate"), ([24.0, 100.0], "both")],
 )
 def test_queries_say_what_the_model_is_for(hours, task):
     queries = pd.DataFrame({"patient": np.repeat(ward()["patient"].unique(), 2), "hours": hours * 12})
@@ -349,12 +354,23 @@ def test_queries_say_what_the_model_is_for(hours, task):
     assert "task" not in diagnose(ward(), **KEYS).suggested
 
 
+def test_rows_without_a_value_among_the_others_are_told_and_decide_nothing():
+    frame = ward()
+    frame.loc[frame.index % 20 == 5, ["hr", "temp", "creatinine"]] = np.nan
+    report = diagnose(frame, **KEYS)
+    assert the_one(report, "queries").text.startswith(
+        "12 rows without a value among the others: fit passes over"
+    )
+    assert "task" not in report.suggested
+    assert not found(diagnose(ward(), **KEYS), "queries")
+
+
 def test_few_empty_long_and_single_series_are_noted():
     few = diagnose(ward(n_series=3), **KEYS)
     assert "3 series with 60 rows are few" in the_one(few, "few series").text
     hidden = ward()
     hidden.loc[hidden["patient"] == "p2", ["hr", "temp", "creatinine"]] = np.nan
-    assert "1 series have no observed value, 'p2'" in the_one(diagnose(hidden, **KEYS), "empty series").text
+    assert "1 series has no observed value, 'p2'" in the_one(diagnose(hidden, **KEYS), "empty series").text
     long = diagnose(ward(n_series=12, n_rows=300), **KEYS)
     assert "the longest has 300" in the_one(long, "long series").text
     lone = pd.concat([ward(), ward(n_series=40, n_rows=1).assign(patient=lambda f: "q" + f["patient"])])

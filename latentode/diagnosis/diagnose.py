@@ -46,8 +46,8 @@ def diagnose(
     Example:
         >>> from latentode.datasets import load_co2
         >>> report = diagnose(load_co2(), id_col="station", time_col="time")
-        >>> report.fits, report.suggested["task"]
-        (True, 'interpolate')
+        >>> report.fits, report.suggested
+        (True, {'id_col': 'station', 'time_col': 'time'})
     """
     df = to_pandas(df)
     if id_col is None and time_col is None and (guesses := guess_roles(df, value_cols, static_cols)):
@@ -187,6 +187,13 @@ def _look_at_series(table: SeriesTable, series: pd.DataFrame) -> list[Finding]:
             "those that agree are merged"
         )
         found.append(Finding("note", "duplicates", text))
+    within = int((~_asks_ahead(table)).sum())
+    if within:
+        text = (
+            f"{counted(within, 'row')} without a value among the others: fit passes over such rows, predict answers "
+            "them. Where they are questions and no samples that failed, task='interpolate' is for them"
+        )
+        found.append(Finding("note", "queries", text))
     empty = series["rows"].to_numpy() == 0
     if empty.any():
         text = (
@@ -247,14 +254,21 @@ def _suggest(
     return suggested, reasons
 
 
+def _asks_ahead(table: SeriesTable) -> np.ndarray:
+    """Which of the rows without a value, in series that have any, stand beyond the last observation."""
+    known = np.isin(table.codes, table.codes[table.observed_rows])
+    asked = np.flatnonzero(known & ~table.observed_rows)
+    return table.times[asked].since(table.times[table.last_rows()[table.codes[asked]]]) > 0
+
+
 def _task(table: SeriesTable) -> tuple[str | None, str]:
-    """What the rows without a value ask for: times between the observations, or beyond them."""
-    asked = np.flatnonzero(~table.observed_rows)
-    if not len(asked):
+    """What the rows without a value ask for: times beyond the observations, or between them too.
+
+    Those between alone say nothing: they may be samples that failed.
+    """
+    ahead = _asks_ahead(table)
+    if not len(ahead) or ahead.mean() < 0.1:
         return None, ""
-    ahead = table.times[asked].since(table.times[table.last_rows()[table.codes[asked]]]) > 0
     if ahead.mean() > 0.9:
-        return "extrapolate", f"{len(asked)} rows without a value ask for times beyond their series"
-    if ahead.mean() < 0.1:
-        return "interpolate", f"{len(asked)} rows without a value ask for times within their series"
-    return "both", f"{len(asked)} rows without a value ask for times within and beyond their series"
+        return "extrapolate", f"{len(ahead)} rows without a value ask for times beyond their series"
+    return "both", f"{len(ahead)} rows without a value ask for times within and beyond their series"
