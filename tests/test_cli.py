@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from latentode import LatentODE
-from latentode.cli import main
+from latentode.cli import files, main
 from latentode.cli.files import read_clock, read_table
 from latentode.cli.wording import as_options, fit_line
 from tests.conftest import make_frame
@@ -42,7 +42,7 @@ def model_file(tmp_path_factory):
     folder = tmp_path_factory.mktemp("model")
     make_frame().to_csv(folder / "labs.csv", index=False)
     roles = ["--id", "patient", "--time", "hours"]
-    settings = ["--set", "max_iter=3", "--set", "residual=ou", "--set", "field_units=(8,)", "--quiet"]
+    settings = ["--set", "max_iter=3", "residual=ou", "--set", "field_units=(8,)", "--quiet"]
     assert run("fit", folder / "labs.csv", *roles, "--out", folder / "m.latentode", *settings) == 0
     return folder / "m.latentode"
 
@@ -181,7 +181,9 @@ def test_score_is_one_number_or_one_for_each_value(model_file, labs, tmp_path, c
     read = read_table(str(labs), id_col="patient", time_col="hours")
     model = LatentODE.load(model_file)
     assert run("score", model_file, labs) == 0
-    assert float(capsys.readouterr().out) == model.score(read)
+    captured = capsys.readouterr()
+    assert float(captured.out) == model.score(read)
+    assert captured.err == "nats per value and unit of the data; higher is better\n"
     assert run("score", model_file, labs, "--by-row", "--out", tmp_path / "surprise.csv") == 0
     found = pd.read_csv(tmp_path / "surprise.csv")
     pd.testing.assert_frame_equal(found[["patient", "hours"]], read[["patient", "hours"]], check_dtype=False)
@@ -301,6 +303,10 @@ MISTAKES = {
         ["fit", "DATA", "--id", "who", "--time", "hours", "--out", "m"],
         "--id who is neither a column",
     ),
+    "a misspelt id": (
+        ["fit", "DATA", "--id", "Patient", "--time", "hours", "--out", "m"],
+        r"--id Patient is neither a column .* \(did you mean 'patient'\?\)",
+    ),
     "unknown id to tell of": (
         ["describe", "DATA", "--id", "who", "--time", "hours"],
         "--id who is neither a column",
@@ -412,6 +418,44 @@ def test_mistakes_are_one_line_and_exit_with_1(name, model_file, labs, tmp_path,
     line = told(capsys)
     assert line.startswith("latentode: error: ")
     assert re.search(message, line), line
+
+
+@pytest.mark.filterwarnings("default")
+def test_warnings_are_one_line_without_a_place_in_the_program(model_file, labs, capsys):
+    assert run("predict", model_file, labs, "--at", "1000") == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("latentode: warning: times are asked that lie up to")
+
+
+@pytest.mark.parametrize("name", ["to read", "to write"])
+def test_parquet_without_a_library_for_it_says_what_to_install(name, model_file, labs, monkeypatch, capsys):
+    monkeypatch.setattr(files, "find_spec", lambda _: None)
+    file = labs.with_suffix(".parquet")
+    file.touch()
+    arguments = [file] if name == "to read" else [labs, "--out", file]
+    assert run("predict", model_file, *arguments) == 1
+    assert told(capsys).endswith(
+        "Parquet files need pyarrow; install it with pip install 'latentode[parquet]'"
+    )
+
+
+@pytest.mark.parametrize(
+    ("time", "said"),
+    [("48h", "kind 'timedelta'"), ("5", "kind 'number'")],
+)
+def test_lengths_of_time_at_which_nothing_can_be_asked_are_named(time, said, tmp_path, capsys):
+    frame = make_frame().assign(
+        hours=lambda df: pd.Timestamp("2026-01-01") + pd.to_timedelta(df["hours"], "h")
+    )
+    frame.to_csv(tmp_path / "labs.csv", index=False)
+    roles = ["--id", "patient", "--time", "hours", "--set", "max_iter=1", "residual=ou", "--quiet"]
+    assert run("fit", tmp_path / "labs.csv", *roles, "--out", tmp_path / "m") == 0
+    capsys.readouterr()
+    assert run("predict", tmp_path / "m", tmp_path / "labs.csv", "--at", time) == 1
+    line = told(capsys)
+    assert said in line
+    assert "use latentode forecast --horizon 48h" in line
 
 
 def test_traceback_shows_where_an_error_was_raised(labs):

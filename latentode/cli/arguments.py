@@ -34,10 +34,11 @@ def make_parser() -> argparse.ArgumentParser:
     fit.add_argument("--seed", type=int, default=0, help="a fit of the same seed repeats (default: 0)")
     fit.add_argument(
         "--set",
-        action="append",
+        action="extend",
+        nargs="+",
         default=[],
         metavar="NAME=VALUE",
-        help="any other parameter of LatentODE, e.g. --set max_iter=300 --set residual=ou; may be repeated",
+        help="any other parameters of LatentODE, e.g. --set max_iter=300 residual=ou",
     )
     fit.add_argument(
         "--threads", type=int, default=1, help="threads of torch; one is often fastest (default: 1)"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +42,14 @@ def read_table(path: str, *, id_col: Any = None, time_col: Any = None) -> pd.Dat
 
     Raises:
         OSError, ValueError: where the file can't be read, or its times can't.
+        ImportError: for Parquet, where nothing that reads it is installed.
     """
     if is_model(path):
         raise ValueError(f"{path} is a saved model, where a table belongs")
     suffix = _suffix(path)
     if suffix in _PARQUET:
         check_exists(path)
+        _check_parquet(path)
         frame = pd.read_parquet(path)
     else:
         source: Any = sys.stdin if path == "-" else path
@@ -135,14 +138,25 @@ def check_folder(path: str, suffixes: Sequence[str] = ()) -> None:
 
     Raises:
         FileNotFoundError, ValueError: for a folder that is not there, or an unknown suffix.
+        ImportError: for Parquet, where nothing that writes it is installed.
     """
     if path == "-":
         return
+    if not suffixes:
+        _check_parquet(path)
     if suffixes and Path(path).suffix not in suffixes:
         raise ValueError(f"{path}: the file must end in {', '.join(suffixes)}")
     if not Path(path).absolute().parent.is_dir():
         raise FileNotFoundError(
             f"{Path(path).parent} is no folder; make it before writing {Path(path).name} there"
+        )
+
+
+def _check_parquet(path: str) -> None:
+    engines = ("pyarrow", "fastparquet")  # those of pandas
+    if path.lower().endswith(_PARQUET) and not any(find_spec(engine) for engine in engines):
+        raise ImportError(
+            f"{path}: Parquet files need pyarrow; install it with pip install 'latentode[parquet]'"
         )
 
 

@@ -16,13 +16,15 @@ __all__ = ["evaluate", "score"]
 
 
 def score(chosen: argparse.Namespace) -> None:
-    """`latentode score`: one number, or with --by-row a table of them."""
+    """`latentode score`: one number, its unit on standard error, or with --by-row a table of them."""
     if chosen.out is not None and not chosen.by_row:
         raise ValueError("score prints one number; --out is for the table of --by-row")
     check_folder(chosen.out or "-")
     model, data = model_and_data(chosen.model, chosen.data)
     if not chosen.by_row:
         sys.stdout.write(f"{model.score(data)}\n")
+        sys.stdout.flush()
+        sys.stderr.write("nats per value and unit of the data; higher is better\n")
         return
     roles = model.fitted_.roles
     keys = [name for name in (roles.id_name, roles.time_name) if name in data.columns]

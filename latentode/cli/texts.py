@@ -23,8 +23,8 @@ Latent ODE models of irregular time series, from a table to forecasts with bands
   latentode forecast labs.latentode labs.csv --horizon 48h --steps 8 --level 90 --out ahead.csv
   latentode plot labs.latentode labs.csv --series p17 --horizon 48h --out p17.png
 
-Tables are .csv, .csv.gz, .tsv or .parquet files, by their suffix; - is CSV on standard input or output. A table
-has a row for each (series, time), a column for each channel, and empty cells where nothing was measured.
+Tables are .csv, .csv.gz, .tsv or .parquet files (these with pyarrow), by their suffix; - is CSV on standard input or
+output. A table has a row for each (series, time), a column for each channel, and empty cells where nothing was measured.
 `latentode COMMAND --help` has each command's options and examples.
 """
 
@@ -32,7 +32,7 @@ FIT = """\
 Fit a model to a table and save it.
 
   latentode fit storms.csv --id storm --time time --values lat long wind pressure \\
-      --task extrapolate --set max_iter=600 --out storms.latentode
+      --task extrapolate --set max_iter=600 residual=ou --out storms.latentode
 """
 
 PREDICT = """\
@@ -72,7 +72,8 @@ Answer with each series' latent state z0, mean and standard deviation: features 
 SCORE = """\
 Print the mean log predictive density of withheld points, or with --by-row how surprising each value is.
 
-In nats per value and unit of the data; higher is better, and comparable between models of the same data only.
+In nats per value and unit of the data, as is said on standard error; higher is better, and comparable between models
+of the same data only.
 
   latentode score labs.latentode unseen.csv
   latentode score labs.latentode labs.csv --by-row --out surprise.csv

@@ -18,9 +18,12 @@ _GIVEN = re.compile(
     rf"\b(id_col|time_col|value_cols|static_cols)\b(?:=({_TEXT}|\[(?:{_TEXT}|, |\.\.\.)*\]|\.\.\.))?"
 )
 
+_AHEAD = re.compile(r"\bforecast\(horizon='([^']*)'\)")
+
 
 def as_options(text: str) -> str:
     """A message with `--id patient` in place of id_col='patient', and the like."""
+    text = _AHEAD.sub(lambda found: f"latentode forecast --horizon {shlex.quote(found[1])}", text)
     return _GIVEN.sub(lambda found: _option(found[1], found[2]), text)
 
 
