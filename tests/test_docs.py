@@ -56,11 +56,11 @@ def write_labs(folder):
         }
     )
     labs["creatinine"] = labs["creatinine"].where(random.random(len(labs)) < 0.7)
+    outcomes = pd.DataFrame({"patient": labs["patient"].unique(), "died": np.arange(40) % 2})
+    outcomes.to_csv(folder / "outcomes.csv", index=False)
     unseen = labs["patient"].isin(labs["patient"].unique()[:12])
     labs[unseen].to_csv(folder / "unseen.csv", index=False)
-    labs = labs[~unseen]
-    labs.to_csv(folder / "labs.csv", index=False)
-    return labs
+    labs[~unseen].to_csv(folder / "labs.csv", index=False)
 
 
 @pytest.fixture
@@ -77,15 +77,7 @@ def small(monkeypatch, tmp_path):
 def test_the_code_of_a_page_runs(page, small, tmp_path):
     names = {}
     if page == "README.md":
-        labs = write_labs(tmp_path)
-        patients = pd.Index(labs["patient"].unique())
-        names["died"] = pd.Series(np.arange(len(patients)) % 2, index=patients)
-        exec(
-            "from sklearn.linear_model import LogisticRegression\n"
-            "from sklearn.pipeline import make_pipeline\n"
-            "from sklearn.preprocessing import StandardScaler",
-            names,
-        )
+        write_labs(tmp_path)
     for number, code in enumerate(blocks(page, "python"), start=1):
         exec(compile(small(code), f"{page}, block {number}", "exec"), names)
 

@@ -313,6 +313,8 @@ def test_bands_that_are_not_adjusted_are_remarked_on(fitted_to_swings):
         assert summarize(adjusted, parameters).remarks.count(told) == 1
         unasked = summarize(adjusted, parameters | {"calibrate": False}).remarks
         assert not any("to adjust them" in remark for remark in unasked)
+    hardly = replace(fitted, calibration=Calibration(Curves.widened(2, 1.02), Curves.widened(2, 1.02)))
+    assert "bands are hardly widened, as the 9 there were asked for" in str(summarize(hardly, parameters))
     by_rows = replace(fitted, verdict=replace(fitted.verdict, withheld="rows"), calibration=widened)
     assert "as the rows withheld of few series asked for" in str(summarize(by_rows, parameters))
 
@@ -368,7 +370,7 @@ def test_idle_dimensions_and_noise_alone_are_remarked_on(fitted_to_swings):
 
 def test_channels_without_a_signal_are_named():
     frame = make_frame(60)
-    with pytest.warns(UserWarning, match="carries no signal"):
+    with pytest.warns(UserWarning, match="a constant has nothing to learn"):
         report = LatentODE("patient", "hours", **SMALL).fit(frame).summary()
     assert report.channels.loc["flat", "signal"] == "constant"
     assert "column 'flat' never changed in the data: a constant has nothing to learn" in report.remarks
@@ -427,6 +429,19 @@ def test_many_channels_share_a_line_of_coverage(swings):
     many = swings.assign(**{f"c{number}": swings["position"] * number for number in range(2, 8)})
     text = str(LatentODE("series", "time", **SMALL).fit(many).summary())
     assert text.count("all channels, extrapolation") == text.count("all channels, interpolation") == 1
+
+
+@pytest.mark.parametrize(
+    ("at_most", "told"),
+    [(60, "all that max_iter allows; validation had stopped"), (90, "of 90 at most; validation no")],
+)
+def test_training_that_patience_ended_says_of_how_many_steps(fitted_to_swings, at_most, told):
+    fitted, parameters = fitted_to_swings.fitted_, fitted_to_swings.fit_parameters_
+    last = replace(fitted.history[-1], ended="patience", iteration=60)
+    ended = replace(fitted, history=[*fitted.history[:-1], last])
+    assert (
+        summarize(ended, parameters | {"max_iter": at_most}).facts["trained"].startswith(f"60 steps, {told}")
+    )
 
 
 def test_an_interrupted_fit_says_so(swings, monkeypatch):

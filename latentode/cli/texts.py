@@ -24,7 +24,8 @@ Latent ODE models of irregular time series, from a table to forecasts with bands
   latentode plot labs.latentode labs.csv --series p17 --horizon 48h --out p17.png
 
 Tables are .csv, .csv.gz, .tsv or .parquet files (these with pyarrow), by their suffix; - is CSV on standard input or
-output. A table has a row for each (series, time), a column for each channel, and empty cells where nothing was measured.
+output. A table has a row for each (series, time), a column for each channel, and empty cells where nothing was
+measured.
 `latentode COMMAND --help` has each command's options and examples.
 """
 
