@@ -29,6 +29,16 @@ def at(row, column, value):
     return frame
 
 
+# Half hours from one in the morning on, as a clock on the wall tells them.
+LOCAL = (
+    (
+        pd.Timestamp("2024-10-26 23:00", tz="UTC")
+        + pd.to_timedelta(FRAME.groupby("patient").cumcount() / 2, "h")
+    )
+    .dt.tz_convert("Europe/Berlin")
+    .dt.tz_localize(None)
+)
+
 FRAMES = {
     "no frame": (None, TypeError, "expected a pandas DataFrame, .* got NoneType"),
     "a dict": ({"a": [1]}, TypeError, "expected a pandas DataFrame, .* got dict"),
@@ -117,6 +127,12 @@ FRAMES = {
     "complex times": (changed(hours=1j), TypeError, "complex"),
     "no id": (at(2, "patient", None), ValueError, "row 2 has no series id .*column 'patient'"),
     "never observed": (changed(flat=np.nan), ValueError, "column 'flat' has no observed value"),
+    "an hour that clocks had twice": (
+        changed(hours=LOCAL, temp=np.arange(len(FRAME))),
+        ValueError,
+        r"two rows with different 'temp' values; .* If clocks were put back there, give the times their zone with "
+        r"tz_localize\(zone, ambiguous=...\). If not: Merge them first",
+    ),
     "conflicting duplicates": (
         pd.concat([FRAME, FRAME.iloc[[3]].assign(flat=6.0)]),
         ValueError,

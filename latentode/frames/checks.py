@@ -15,6 +15,8 @@ if TYPE_CHECKING:  # reading a table checks it
 
 __all__ = ["check_duplicates", "check_finite", "check_single"]
 
+HOUR = 3600.0
+
 
 def check_finite(table: SeriesTable) -> None:
     """Refuses infinite values.
@@ -69,8 +71,22 @@ def check_duplicates(table: SeriesTable) -> None:
     remedy = f"df = df.groupby({_key_names(keys)}).agg({_merging(keys)})"
     raise ValueError(
         f"{_where(table, row)} has two rows with different {keys.value_cols[column]!r} values; times must "
-        f"be unique within a series. Merge them first, e.g. {remedy}"
+        f"be unique within a series. {_if_put_back(table, row)}Merge them first, e.g. {remedy}"
     )
+
+
+def _if_put_back(table: SeriesTable, row: int) -> str:
+    """What to do where the clock of a row that repeats seems to have been put back by an hour: local times of no zone
+    that go back once in their series, no farther, and there.
+    """
+    times = table.times[np.flatnonzero(table.codes == table.codes[row])]
+    steps = times[1:].since(times[:-1])
+    back = np.flatnonzero(steps < 0)
+    if times.kind != "datetime" or times.aware or len(back) != 1 or steps[back[0]] < -HOUR:
+        return ""
+    if not 0 <= table.times[[row]].since(times[back + 1])[0] < HOUR:
+        return ""
+    return "If clocks were put back there, give the times their zone with tz_localize(zone, ambiguous=...). If not: "
 
 
 def check_single(table: SeriesTable) -> None:
