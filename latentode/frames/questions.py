@@ -115,16 +115,19 @@ def read_asked(
 
 
 def _no_list(times: Any, like: Instants, zone: Any, roles: Roles | None) -> str:
-    """What to give in place of a single time, a dict, or an array of several dimensions."""
+    """What to give in place of a single time, a dict, or an array of several dimensions.
+
+    Raises:
+        TypeError, ValueError: as `read_asked` for a single time that a list would not mend.
+    """
     if np.ndim(times):
         return (
             f"times has the shape {np.shape(times)}; give a list of times for all series{_own_times(roles)}"
         )
     if isinstance(times, Collection) and not isinstance(times, str):
         return f"times is a {type(times).__name__}; give a list of times for all series{_own_times(roles)}"
-    read_asked(
-        [times], like=like, zone=zone
-    )  # of another kind than the model's a list of it would be no better
+    # Of another kind than the model's a list of it would be no better, and is refused in its own words.
+    read_asked([times], like=like, zone=zone)
     return (
         f"times must be a list or index of times; got {times!r}. For one time give a list of it, [{times!r}]"
     )

@@ -12,7 +12,6 @@ import pandas as pd
 __all__ = [
     "MOMENTS",
     "add_zone",
-    "is_length",
     "mixed_zones",
     "mostly_numbers",
     "no_numbers",
@@ -72,7 +71,7 @@ def text_times(index: pd.Index, what: str, kind: str | None = None) -> str:
         ahead = f"; for a length of time ahead use forecast(horizon={unread!r})"
         return (
             f"one is {unread!r}; write dates such as '2026-03-29 12:00', or convert it first with "
-            f"pd.to_datetime({column}, format=...){ahead if is_length(unread) and what == 'times' else ''}"
+            f"pd.to_datetime({column}, format=...){ahead if _is_length(unread) and what == 'times' else ''}"
         )
     return (
         f"one is {unread!r}; convert it first with pd.to_datetime({column}, format=...), pd.to_timedelta or "
@@ -86,8 +85,7 @@ def reads_as_date(texts: pd.Series) -> pd.Series:
     return found.notna() & texts.str.match(r"\s*\d{4}").fillna(False).astype(bool)
 
 
-def is_length(text: str) -> bool:
-    """Whether text is a number and a unit, such as '48h'."""
+def _is_length(text: str) -> bool:
     return re.fullmatch(r"[\d.]+ ?[A-Za-z]+", text) is not None
 
 
