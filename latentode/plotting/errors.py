@@ -193,6 +193,8 @@ def _rows(evaluation: Any, task: str | None, channels: Any) -> tuple[pd.DataFram
     tasks = list(table["task"].unique())
     if task is None:
         task = tasks[0]
+    if len(tasks) == 1 and task != tasks[0]:
+        raise ValueError(f"the evaluation was made with task={tasks[0]!r} alone; got task={task!r}")
     check_choice("task", task, tasks)
     table = table[(table["task"] == task) & (table["lead"] != _ALL_LEADS)]
     known = list(table["channel"].unique())
