@@ -43,8 +43,11 @@ SHRINKAGE = 20
 # Levels whose scatter between series says how many independent values there are.
 SPREAD_LEVELS = (0.5, 0.8, 0.9, 0.95)
 
-# Contexts of each series: cuts that show this share of the rows at least, subsets that hide this at most.
+# Contexts of each series: cuts that show this share of the rows at least, and subsets that hide so much at most. Of
+# models that only fill gaps more of the latter, and sparser ones: where one row in ten of the hopper is shown their
+# bands of 90 % held 87 % of validation series, and 84 % by the others' contexts.
 N_CUTS, N_SUBSETS, LEAST_SHOWN, MOST_HIDDEN = 6, 3, 0.25, 0.8
+N_CUTS_BETWEEN, N_SUBSETS_BETWEEN, MOST_HIDDEN_BETWEEN = 2, 7, 0.95
 
 
 def elapsed(context: SeriesBatch, times: Tensor) -> tuple[Tensor, Tensor]:
@@ -66,11 +69,14 @@ def elapsed(context: SeriesBatch, times: Tensor) -> tuple[Tensor, Tensor]:
     return lead.masked_fill(nothing, torch.inf), between & ~nothing
 
 
-def hiding_contexts(collection: SeriesCollection, generator: torch.Generator) -> list[Tensor]:
+def hiding_contexts(
+    collection: SeriesCollection, generator: torch.Generator, task: str = "both"
+) -> list[Tensor]:
     """What is shown of each series to see how well the rest is predicted, whatever the model is for.
 
-    Cuts, spread over each series, keep the rows before them; subsets hide random rows, up to four in five.
-    A context that would repeat an earlier one of the same series hides nothing.
+    Cuts, spread over each series, keep the rows before them; subsets hide random rows, up to four in five, with
+    task="interpolate" up to nineteen in twenty. A context that would repeat an earlier one of the same series hides
+    nothing.
 
     Shapes:
         -> (R,) bool masks.
@@ -83,14 +89,17 @@ def hiding_contexts(collection: SeriesCollection, generator: torch.Generator) ->
     length = collection.observed_lengths
     phase = torch.rand(len(collection), generator=generator)
     contexts, previous = [], torch.zeros_like(length)
-    for number in range(N_CUTS):
-        share = LEAST_SHOWN + (1 - LEAST_SHOWN) * (number + phase) / N_CUTS
+    n_cuts, n_subsets, most_hidden = N_CUTS, N_SUBSETS, MOST_HIDDEN
+    if task == "interpolate":
+        n_cuts, n_subsets, most_hidden = N_CUTS_BETWEEN, N_SUBSETS_BETWEEN, MOST_HIDDEN_BETWEEN
+    for number in range(n_cuts):
+        share = LEAST_SHOWN + (1 - LEAST_SHOWN) * (number + phase) / n_cuts
         kept = 1 + (share * (length - 1).clamp(min=0)).long()
         kept = torch.where((kept > previous) & (kept < length), kept, length)
         previous = torch.where(kept < length, kept, previous)
         contexts.append(rank < kept[of_row])
-    for number in range(N_SUBSETS):
-        share = MOST_HIDDEN * (number + phase) / N_SUBSETS
+    for number in range(n_subsets):
+        share = most_hidden * (number + phase) / n_subsets
         contexts.append(torch.rand(len(of_row), generator=generator) >= share[of_row])
     return contexts
 

@@ -146,7 +146,7 @@ def judge(
     far = far_out(scaling.scale(parts, torch.float64))
     parts = replace(parts, mask=parts.mask & ~far)  # these trained nothing, and no answer reads them
     scaled = scaling.scale(parts, data.values.dtype)
-    contexts = [~rows] if by_rows else hiding_contexts(scaled, torch.Generator().manual_seed(seed))
+    contexts = [~rows] if by_rows else hiding_contexts(scaled, torch.Generator().manual_seed(seed), task)
     if not by_rows and not calibrate:
         contexts = [contexts[number] for number in SOME_CONTEXTS]
     hidden = hidden_scores(model, scaled, contexts, device=device)

@@ -270,6 +270,20 @@ def test_contexts_show_a_part_of_each_series_and_never_the_same_twice():
         assert (shown >= (1 if seen.any() else 0)).all()
 
 
+def test_where_gaps_are_asked_about_more_is_hidden_at_random():
+    n_series, n_rows = 40, 200
+    starts = n_rows * torch.arange(n_series + 1)
+    mask = torch.ones(n_series * n_rows, 1, dtype=torch.bool)
+    times = torch.arange(n_rows).double().repeat(n_series)
+    collection = SeriesCollection(times, mask.float(), mask, starts)
+    for task, sparsest, n_cuts in (("both", 0.2, 6), ("extrapolate", 0.2, 6), ("interpolate", 0.05, 2)):
+        contexts = torch.stack(hiding_contexts(collection, torch.Generator().manual_seed(0), task))
+        shown = contexts.view(9, n_series, n_rows).float().mean(2)
+        assert shown[n_cuts:].min() == pytest.approx(sparsest, abs=0.08)
+        kept_in_front = (contexts.view(9, n_series, n_rows).int().diff(dim=2) <= 0).all(2).all(1)
+        assert kept_in_front.tolist() == [True] * n_cuts + [False] * (9 - n_cuts)
+
+
 # ------------------------------------------------------------------ models
 
 
