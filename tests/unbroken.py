@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import signal
 import warnings
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -50,6 +51,7 @@ def checkpoint_always(change: Any = setattr) -> None:
 def fit_and_answer(begun: Connection, path: str, answer: str, max_iter: int) -> None:
     """Says whether it goes on with an earlier fit, fits, and writes what came of it."""
     torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
     checkpoint_always()
     model, frame = make_model(path, max_iter), make_frame()
     begun.send(Path(path).exists())
