@@ -25,7 +25,8 @@ __all__ = ["Answers"]
 # Times that lie this many lengths of the longest training series away from a series' rows get a warning.
 FAR = 2.0
 
-# A series that is so many times as long as the longest training series gets one too.
+# A series that is so many times as long as the longest training series, and its rows so many times as far apart as is
+# usual, gets one too.
 LONG = 20.0
 
 
@@ -71,12 +72,16 @@ class Answers:
         return collection, order, Queries(times, starts, wanted)
 
     def _warn_of_long(self, table: SeriesTable, collection: SeriesCollection) -> None:
-        """Of series so long that their times are in other units, where the clock has none of its own."""
-        if self.fitted.clock.kind != "number":
+        """Of series so long and sparse that their times are in other units, where the clock has none of its own."""
+        if self.fitted.clock.kind != "number" or not len(collection):
             return
         longer = collection.spans / max(1.0, self.fitted.span)
-        if bool((longer > LONG).any()):
-            longest = int(longer.argmax())
+        longest = int(longer.argmax())
+        if float(longer[longest]) < LONG:
+            return
+        first, last = collection.starts[longest : longest + 2].tolist()
+        gap = float(collection.times[first:last].diff().median())
+        if gap > LONG * self.fitted.architecture.typical_gap:
             whose = f"series {shown(table.ids[longest])}" if len(table.ids) > 1 else "the series"
             warn_user(
                 f"{whose} is {float(longer[longest]):.3g} times as long as the longest that the model was fitted to: "
