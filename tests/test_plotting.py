@@ -728,7 +728,8 @@ def test_what_is_not_read_is_marked_at_the_edge_with_its_value(fitted, scale):
 def test_a_channel_that_has_moved_is_read_and_drawn(fitted):
     frame = make_frame()
     frame["hr"] += 1e4 * (frame["patient"] == "p0")
-    ax = plot_trajectories(fitted, frame, series="p0", channels="hr")
+    with pytest.warns(UserWarning, match="are taken at their word"):
+        ax = plot_trajectories(fitted, frame, series="p0", channels="hr")
     assert "not read" not in labels(ax)
     np.testing.assert_array_equal(
         line(ax, "observed").get_ydata(), frame.query("patient == 'p0'")["hr"].dropna()

@@ -18,6 +18,8 @@ from latentode.inference import pieces
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*too little to learn:UserWarning"),
+    pytest.mark.filterwarnings("ignore:.*has a single observed row:UserWarning"),
+    pytest.mark.filterwarnings("ignore:.*are its times in the same units:UserWarning"),
     pytest.mark.filterwarnings("ignore:values more than:UserWarning"),  # generated ones lie anywhere
     pytest.mark.filterwarnings("ignore:no signal was found:UserWarning"),  # generated channels are noise
     pytest.mark.filterwarnings("ignore:.*are ignored:UserWarning"),  # static columns alike in all series
