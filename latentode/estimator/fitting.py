@@ -262,9 +262,8 @@ def _warn_of_little(table: SeriesTable) -> None:
     elif n_series < FEW_SERIES and n_rows < FEW_ROWS:
         warn_user(
             f"{counted(n_rows, 'observed row')} in {n_series} series {'is' if n_rows == 1 else 'are'} too little to "
-            "learn from: forecasts may be no "
-            "better than the last value carried forward, and their bands far too narrow. Fit more series, or "
-            "compare with simple answers on data held back"
+            "learn from: forecasts may be no better than the last value carried forward, and their bands far too "
+            "narrow. Fit more series, or compare with simple answers on data held back"
         )
 
 
