@@ -17,7 +17,7 @@ from latentode.plotting import plot_embedding, plot_latent, plot_prior
 from latentode.plotting.palette import OTHERS
 from latentode.plotting.portrait import _emptiest_corner
 from tests.conftest import make_frame
-from tests.test_plotting import CLOCKS
+from tests.drawn import CLOCKS
 
 RATE = 0.8
 
