@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -58,6 +59,16 @@ def make_frame(n_series: int = 14, seed: int = 0) -> pd.DataFrame:
     frame = pd.concat(frames, ignore_index=True)
     frame[["hr", "temp"]] = frame[["hr", "temp"]].mask(random.random((len(frame), 2)) < 0.2)
     return frame
+
+
+@pytest.fixture
+def clean_desk() -> Iterator[None]:
+    """No figure is left open by a test of pictures, nor a setting of matplotlib's changed."""
+    plt.close("all")
+    before = dict(mpl.rcParams)
+    yield
+    assert dict(mpl.rcParams) == before
+    plt.close("all")
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -15,14 +14,7 @@ from latentode.frames import ask_times, read_frame
 from latentode.plotting import plot_history, plot_observations, plot_trajectories
 from tests.drawn import CLOCKS, Ramp, Trained, as_drawn, cuts, labels, line, on_clock, polygons
 
-
-@pytest.fixture(autouse=True)
-def _clean_desk():
-    plt.close("all")
-    before = dict(mpl.rcParams)
-    yield
-    assert dict(mpl.rcParams) == before
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("clean_desk")
 
 
 # Trajectories -----------------------------------------------------------------

@@ -13,6 +13,8 @@ from latentode.plotting import plot_calibration, plot_errors
 from latentode.plotting.errors import _look
 from tests.conftest import make_frame
 
+pytestmark = pytest.mark.usefixtures("clean_desk")
+
 PREDICTORS = ["latent ODE", "last value", "series mean"]
 LEVELS = (50.0, 90.0)
 
@@ -50,12 +52,6 @@ def evaluation(dated=False, levels=LEVELS):
 
 def line(ax, label):
     return next(drawn for drawn in ax.lines if drawn.get_label() == label)
-
-
-@pytest.fixture(autouse=True)
-def _clean_desk():
-    yield
-    plt.close("all")
 
 
 @pytest.mark.parametrize("dated", [False, True])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 
-import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -15,14 +14,7 @@ from latentode.plotting import plot_history, plot_latent, plot_observations, plo
 from tests.conftest import make_frame
 from tests.drawn import Ramp, labels, line, on_clock, polygons
 
-
-@pytest.fixture(autouse=True)
-def _clean_desk():
-    plt.close("all")
-    before = dict(mpl.rcParams)
-    yield
-    assert dict(mpl.rcParams) == before
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("clean_desk")
 
 
 def test_a_fitted_model_is_drawn_as_it_answers(fitted):

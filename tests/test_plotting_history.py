@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -10,14 +9,7 @@ import pytest
 from latentode.plotting import plot_history
 from tests.drawn import Trained, labels, line
 
-
-@pytest.fixture(autouse=True)
-def _clean_desk():
-    plt.close("all")
-    before = dict(mpl.rcParams)
-    yield
-    assert dict(mpl.rcParams) == before
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("clean_desk")
 
 
 def test_history_marks_the_best_validation():

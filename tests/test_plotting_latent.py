@@ -19,6 +19,8 @@ from latentode.plotting.portrait import _emptiest_corner
 from tests.conftest import make_frame
 from tests.drawn import CLOCKS
 
+pytestmark = pytest.mark.usefixtures("clean_desk")
+
 RATE = 0.8
 
 
@@ -92,15 +94,6 @@ def legend(holder):
 def bar_label(ax):
     others = [other for other in ax.figure.axes if other is not ax]
     return others[0].get_ylabel() if others else None
-
-
-@pytest.fixture(autouse=True)
-def _clean_desk():
-    plt.close("all")
-    before = dict(mpl.rcParams)
-    yield
-    assert dict(mpl.rcParams) == before
-    plt.close("all")
 
 
 # Portraits --------------------------------------------------------------------

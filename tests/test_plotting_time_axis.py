@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -12,14 +11,7 @@ from matplotlib import dates
 from latentode.plotting import plot_observations, plot_trajectories
 from tests.drawn import Ramp, cuts, on_clock
 
-
-@pytest.fixture(autouse=True)
-def _clean_desk():
-    plt.close("all")
-    before = dict(mpl.rcParams)
-    yield
-    assert dict(mpl.rcParams) == before
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("clean_desk")
 
 
 @pytest.mark.parametrize(
