@@ -5,7 +5,8 @@ a = Phi^-1((1 + p) / 2). On withheld series the score |z| = |Phi^-1(F(x))| of a 
 out it really lay, and a share p of these lies below some Q(a). The adjusted band lies between the values at
 -Q(a) and Q(a): the same distribution, read at other scores. Its mean and median stay as they are. Of fewer than
 twenty series no such curve can be read; bands are then widened by one factor, where they seem too narrow. Of fewer
-than ten, rows are withheld in place of series: the others of these were trained on, which flatters the model.
+than ten, parts are withheld where they are long, which count as series do, else rows: the others of these were trained
+on, which flatters the model.
 
 The promise is for series like the withheld ones, on average, and for contexts like those of
 `hiding_contexts`, a quarter of a series at least. The withheld series also chose the weights: bands fitted on

@@ -22,9 +22,9 @@ LATE_START, LATEST_START = 0.7, 0.7
 # these alone erred by 1.8 times as much on series that begin alike (the task of tests/test_statics.py).
 SHOW_NOTHING = 0.05
 
-# What `split_contexts` shows of a series: its first two thirds, or two of every three rows.
-SHOWN = 2 / 3
-HIDE_EVERY = 3
+# What `split_contexts` shows of a series: its first two thirds, or two of every three rows; and what else, if asked.
+SHOWN = (2 / 3, 1 / 3, 5 / 6)
+HIDDEN_OF_THREE = (1, 0, 2)
 
 
 def _check_task(task: str) -> None:
@@ -89,12 +89,15 @@ def random_starts(batch: SeriesBatch, generator: torch.Generator) -> Tensor:
     return (ranks >= start.unsqueeze(1)).to(batch.mask.device)
 
 
-def split_contexts(batch: SeriesBatch, task: str) -> list[Tensor]:
+def split_contexts(batch: SeriesBatch, task: str, n_each: int = 1) -> list[Tensor]:
     """The contexts that models are compared by: what is not kept is to be predicted.
 
     "extrapolate" keeps each series' first two thirds, "interpolate" two of every three rows; "both"
     gives one of each. A series of one row keeps nothing: it is predicted from the prior. The choice
     depends on a series' own rows alone.
+
+    Args:
+        n_each: so many of each kind, up to three: others keep a third or five sixths, and other rows of three.
 
     Shapes:
         -> a list of (B, N) bool masks.
@@ -106,10 +109,12 @@ def split_contexts(batch: SeriesBatch, task: str) -> list[Tensor]:
     several = lengths > 1
     contexts = []
     if task != "interpolate":
-        n_kept = torch.minimum((SHOWN * lengths).ceil().to(torch.int64), lengths - 1)
-        contexts.append(observed & several & (ranks < n_kept))
+        for share in SHOWN[:n_each]:
+            n_kept = torch.minimum((share * lengths).ceil().to(torch.int64), lengths - 1)
+            contexts.append(observed & several & (ranks < n_kept))
     if task != "extrapolate":
-        contexts.append(observed & several & (ranks % HIDE_EVERY != 1))
+        for hidden in HIDDEN_OF_THREE[:n_each]:
+            contexts.append(observed & several & (ranks % 3 != hidden))
     return contexts
 
 

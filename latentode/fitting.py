@@ -19,7 +19,7 @@ from latentode.checkpoint import Checkpoint
 from latentode.fit_messages import log_end, warn_of
 from latentode.fitted import Fitted
 from latentode.frames import Instants, SeriesTable
-from latentode.holdout import can_select
+from latentode.holdout import Holdout, can_select
 from latentode.inference import encode
 from latentode.kernel_choice import choose_kernels
 from latentode.model import LatentODEModel
@@ -129,7 +129,7 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
             model,
             split.validation,
             device=problem.device,
-            n_repeats=2 if problem.task == "both" and bool(split.held.any()) else 1,
+            n_repeats=_n_repeats(problem.task, split.holdout),
         ),
         calibration=calibration,
         reach=None if problem.span is None else problem.span / split.scaling.time_unit,
@@ -212,7 +212,7 @@ def _options(
         fixed_spacing=problem.fixed_spacing,
         warm=problem.start is not None,
         # What was trained before is never made worse, whatever little tells.
-        select=problem.start is not None or can_select(split.held, split.validation),
+        select=problem.start is not None or can_select(split.holdout, split.validation),
         **training,
     )
     _log.info(
@@ -278,6 +278,13 @@ def _check_start(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
             f"warm_start=True goes on from the weights of the fit before, and they don't suit this one: {listed}. "
             "Leave these as they were, or fit anew with warm_start=False"
         )
+
+
+def _n_repeats(task: str, holdout: Holdout) -> int:
+    """How many of the contexts of `split_data` hide one value, at most."""
+    if not holdout.whole:
+        return 1
+    return holdout.n_contexts + (task == "both") if task != "interpolate" else 1
 
 
 def _typical_gap(collection: SeriesCollection) -> float:

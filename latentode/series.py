@@ -10,7 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["MAX_ROWS", "SeriesBatch", "SeriesCollection", "longest_gap", "padded_ranges", "part_starts"]
+__all__ = [
+    "MAX_ROWS",
+    "SeriesBatch",
+    "SeriesCollection",
+    "SlidingParts",
+    "longest_gap",
+    "padded_ranges",
+    "part_starts",
+]
 
 # Observations of one series that one z0 is read from at most, in training and in answering.
 MAX_ROWS = 256
@@ -192,6 +200,10 @@ class SeriesCollection:
         indices = torch.as_tensor(indices, dtype=torch.int64)
         return self.windows(self.starts[indices], self.starts[indices + 1], indices)
 
+    def drawn(self, indices: Tensor, generator: torch.Generator) -> SeriesBatch:  # noqa: ARG002 - for some kinds
+        """What is trained on of the chosen series: all of them."""
+        return self.batch(indices)
+
     def origins(self, first: Tensor) -> Tensor:
         """The times of rows (B,), 0 where there are none at all."""
         if not len(self.times):
@@ -223,11 +235,8 @@ class SeriesCollection:
         Each part's clock starts at its own first row.
         """
         counts = torch.ones_like(self.lengths)
-        is_long = self.lengths > most
-        if longest is not None:
-            is_long |= self.spans > longest
         cuts = {}
-        for series in torch.nonzero(is_long).flatten().tolist():
+        for series in self._long(most, longest):
             start, stop = int(self.starts[series]), int(self.starts[series + 1])
             times = self.times[start:stop]
             cuts[series] = start + part_starts(times, most, longest, longest_gap(times, longest))
@@ -244,6 +253,23 @@ class SeriesCollection:
         origins = self.times[starts[:-1].clamp(max=len(self.times) - 1)].repeat_interleave(starts.diff())
         return SeriesCollection(self.times - origins, self.values, self.mask, starts, statics)
 
+    def stretches(self, most: int, longest: float | None = None) -> Tensor:
+        """Where series begin, and what follows an outage in those that `cut` cuts, then R: (n_stretches + 1,)."""
+        begins = [self.starts]
+        for series in self._long(most, longest):
+            start, stop = int(self.starts[series]), int(self.starts[series + 1])
+            times = self.times[start:stop]
+            gap = longest_gap(times, longest)
+            if gap is not None:
+                begins.append(start + 1 + torch.nonzero(times.diff() > gap).flatten())
+        return torch.cat(begins).unique()
+
+    def _long(self, most: int, longest: float | None) -> list[int]:
+        is_long = self.lengths > most
+        if longest is not None:
+            is_long |= self.spans > longest
+        return torch.nonzero(is_long).flatten().tolist()
+
     def compact(self) -> SeriesCollection:
         """The same series without the rows in which nothing is observed."""
         kept = self.mask.any(1)
@@ -259,6 +285,46 @@ class SeriesCollection:
         starts[1:] = inside.sum(1).cumsum(0)
         statics = None if self.statics is None else self.statics[indices]
         return SeriesCollection(self.times[kept], self.values[kept], self.mask[kept], starts, statics)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlidingParts(SeriesCollection):
+    """Parts of long series, each drawn from anew: as many rows up to half a part earlier or later.
+
+    Parts that begin and end where they were once cut would be all that a model ever sees of a few long series.
+
+    Shapes:
+        whole: the series that they are parts of, whose clocks may be others; place (n_parts,), which row of these
+        each part begins with; first, last (n_parts,), the rows that it may reach to, the last excluded.
+    """
+
+    whole: SeriesCollection
+    place: Tensor
+    first: Tensor
+    last: Tensor
+
+    @classmethod
+    def of(cls, parts: SeriesCollection, whole: SeriesCollection, stretches: Tensor) -> SlidingParts:
+        """All the parts of a collection, which has stretches that no part reaches across."""
+        place = parts.starts[:-1]
+        stretch = torch.searchsorted(stretches, place, right=True) - 1
+        first, last = (stretches[(stretch + end).clamp(max=len(stretches) - 1)] for end in (0, 1))
+        return cls(**vars(parts), whole=whole, place=place, first=first, last=last)
+
+    def select(self, indices: Sequence[int] | np.ndarray | Tensor) -> SlidingParts:
+        chosen = torch.as_tensor(indices, dtype=torch.int64)
+        at = {name: getattr(self, name)[chosen] for name in ("place", "first", "last")}
+        return SlidingParts(**vars(super().select(chosen)), whole=self.whole, **at)
+
+    def drawn(self, indices: Tensor, generator: torch.Generator) -> SeriesBatch:
+        """Rows from near the chosen parts, which last no longer than the longest of the parts."""
+        length = self.lengths[indices]
+        moved = ((torch.rand(len(indices), generator=generator) - 0.5) * length).round().long()
+        latest = self.last[indices] - length
+        begin = (self.place[indices] + moved).clamp(self.first[indices], latest)
+        series = torch.searchsorted(self.whole.starts, begin, right=True) - 1
+        batch = self.whole.windows(begin, begin + length, series, self.whole.times[begin])
+        return batch.restrict(batch.times <= float(self.spans.max()))
 
 
 def padded_ranges(first: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:

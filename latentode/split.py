@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
 
 from latentode._warnings import warn_user
 from latentode.cuts import split_contexts
 from latentode.frames import Scaling, SeriesTable, Statics
-from latentode.holdout import withhold_rows, withhold_series
+from latentode.holdout import Holdout, shown_rows, withhold
 from latentode.outliers import left_out
-from latentode.series import SeriesBatch, SeriesCollection
+from latentode.series import SeriesBatch, SeriesCollection, SlidingParts
 from latentode.spans import MAX_ROWS
 
 __all__ = ["Split", "split_data"]
@@ -29,16 +28,14 @@ class Split:
         data: training series.
         validation: pairs of context and target.
         scaling, statics: as learned from the training series, or as they were given.
-        held: series of the table that are withheld whole, (n_series,) bool.
-        by_rows: rows are withheld in place of series, see `withhold_rows`.
+        holdout: what of the table validates.
     """
 
     data: SeriesCollection
     validation: list[tuple[SeriesBatch, SeriesBatch]]
     scaling: Scaling
     statics: Statics
-    held: Tensor
-    by_rows: bool
+    holdout: Holdout
 
 
 def split_data(
@@ -52,23 +49,25 @@ def split_data(
     scaling: Scaling | None = None,
     statics: Statics | None = None,
 ) -> Split:
-    """Withholds series, or rows where series are few, and learns from the rest what units and static columns mean.
+    """Withholds some, see `withhold`, and learns from the rest what units and static columns mean.
 
     Args:
         longest: the time, in the clock's units, that a part of a series lasts at most.
         scaling, statics: where these are settled already.
     """
     raw = table.collection()
-    held_series = withhold_series(raw, validation_fraction, generator)
-    by_rows = bool(validation_fraction) and not bool(held_series.any())
-    held = withhold_rows(raw, task) if by_rows else held_series[raw.series_of_rows]
+    holdout = withhold(
+        raw, raw.cut(MAX_ROWS, longest), task=task, fraction=validation_fraction, generator=generator
+    )
+    held = holdout.rows
 
     if statics is None:
-        statics = Statics.learn(table.statics, (~held_series & (raw.lengths > 0)).numpy())
+        known = torch.zeros(len(raw), dtype=torch.bool)
+        known[raw.series_of_rows[~held]] = True
+        statics = Statics.learn(table.statics, known.numpy())
         _warn_of_idle(statics)
     raw = replace(raw, statics=table.features(statics))
 
-    # Long series are cut only now: all parts of a series train, or all validate.
     parts = raw.cut(MAX_ROWS, longest)
     shown = parts.restrict(~held)
     # A channel seen in validation only is better scaled by that than not at all.
@@ -82,14 +81,20 @@ def split_data(
     scaled = scaling.scale(parts, dtype)
     everything = left_out(scaled, table.roles.value_cols, table.ids, raw.series_of_rows)
     data = everything.restrict(~held)
+    if len(parts) > len(raw):
+        whole = replace(scaling.scale(raw, dtype), values=data.values, mask=data.mask)
+        data = SlidingParts.of(data, whole, raw.stretches(MAX_ROWS, longest))
     data = data.select(_nonzero(data.observed_lengths > 0))
     pairs = []
-    for indices in _chunks(everything, _nonzero(everything.restrict(held).observed_lengths > 0)):
+    n_each = holdout.n_contexts
+    visible = shown_rows(everything, held)
+    asked = held if holdout.whole else ~visible
+    for indices in _chunks(everything, _nonzero(everything.restrict(asked).observed_lengths > 0)):
         batch = everything.batch(indices)
-        visible = ~held[everything.rows(indices)[0]]
-        contexts = split_contexts(batch, task) if held_series.any() else [visible]
+        rows, _ = everything.rows(indices)
+        contexts = split_contexts(batch, task, n_each) if holdout.whole else [visible[rows]]
         pairs += [(batch.restrict(keep).compact(), batch.restrict(~keep)) for keep in contexts]
-    return Split(data, pairs, scaling, statics, held_series, by_rows)
+    return Split(data, pairs, scaling, statics, holdout)
 
 
 def _warn_of_idle(statics: Statics) -> None:

@@ -99,7 +99,7 @@ def train(
         while state.iteration < options.max_iter and not state.ended:
             state.iteration += 1
             check = state.iteration % check_every == 0 or state.iteration == options.max_iter
-            context, target = _drawn(model, data.batch(next(batches)), options, generator)
+            context, target = _drawn(model, data.drawn(next(batches), generator), options, generator)
             context, target = context.to(device), target.to(device)
             error = score = math.nan
             sound = True

@@ -22,7 +22,7 @@ from latentode.evaluation import (
     unpack_table,
 )
 from latentode.frames import SeriesTable
-from latentode.holdout import withhold_rows
+from latentode.holdout import shown_rows
 from latentode.inference import encode, hidden_scores
 from latentode.model import LatentODEModel
 from latentode.outliers import far_out
@@ -51,7 +51,7 @@ class Verdict:
 
     Attributes:
         n_series, n_rows, n_values: of the training data.
-        withheld: "series", "rows" of the training series, or "nothing"; n_withheld, how many of them.
+        withheld: "series", "parts" of long ones, "rows" of the training series, or "nothing"; n_withheld, how many.
         seconds: of the whole fit, choosing kernels, adjusting bands and this account included.
         latent: KL of q(z0 | series) to the prior in nats, standard deviation of its means between series, and
             its own mean standard deviation, by latent dimension, over training series: (3, L).
@@ -136,31 +136,37 @@ def judge(
     Returns:
         None in place of a calibration where bands are left as they are; a verdict whose seconds are NaN.
     """
-    data, held, scaling, by_rows = split.data, split.held, split.scaling, split.by_rows
+    data, scaling, holdout = split.data, split.scaling, split.holdout
     raw = table.collection(split.statics)
-    n_series = int(((raw.lengths > 0) & ~held).sum())
-    rows = withhold_rows(raw, task) if by_rows else torch.zeros(len(raw.times), dtype=torch.bool)
-    if not by_rows:
-        raw = raw.select(torch.nonzero(held).flatten())
     parts = raw.cut(MAX_ROWS, longest)
     far = far_out(scaling.scale(parts, torch.float64))
     parts = replace(parts, mask=parts.mask & ~far)  # these trained nothing, and no answer reads them
+    series = raw.series_of_rows  # all parts of a long series are one series
+    n_series = len(series[~holdout.rows].unique())
+    if holdout.unit == "rows":
+        contexts = [shown_rows(parts, holdout.rows)]
+    else:
+        parts = parts.select(parts.series_of_rows[holdout.rows].unique())
+        series = series[holdout.rows].unique(return_inverse=True)[1]
+        contexts = hiding_contexts(parts, torch.Generator().manual_seed(seed), task)
+        if not calibrate:
+            contexts = [contexts[number] for number in SOME_CONTEXTS]
+    # Where there are but a few long series their parts are as near as can be to series that are independent.
+    of_unit = parts.series_of_rows if holdout.unit == "parts" else series
+    n_withheld = int(holdout.rows.sum()) if holdout.unit == "rows" else len(of_unit.unique())
     scaled = scaling.scale(parts, data.values.dtype)
-    contexts = [~rows] if by_rows else hiding_contexts(scaled, torch.Generator().manual_seed(seed), task)
-    if not by_rows and not calibrate:
-        contexts = [contexts[number] for number in SOME_CONTEXTS]
     hidden = hidden_scores(model, scaled, contexts, device=device)
-    series = raw.series_of_rows.numpy()  # all parts of a long series are one series
+    units = of_unit.numpy()[hidden.row]
     calibration = None
     if calibrate:
-        calibration = fit_calibration(hidden, series[hidden.row], raw.n_channels)
+        calibration = fit_calibration(hidden, units, raw.n_channels)
     channels = table.roles.value_cols
     tasks = [name for name in RIVALS if task in ("both", name)]
     validation = evaluate_withheld(
         hidden,
         contexts,
         scaling.scale(parts, torch.float64),
-        series,
+        series.numpy(),
         scaling=scaling,
         channels=channels,
         kind=table.times.kind,
@@ -171,17 +177,16 @@ def judge(
     if validation is not None:
         coverage = count_coverage(
             hidden,
-            series[hidden.row],
+            units,
             channels=channels,
             tasks=list(validation.scopes),
             adjusted=calibration is not None,
         )
-    n_withheld = int(rows.sum()) if by_rows else int(held.sum())
     verdict = Verdict(
         n_series=n_series,
         n_rows=int(data.mask.any(1).sum()),
         n_values=int(data.mask.sum()),
-        withheld=("rows" if by_rows else "series") if n_withheld else "nothing",
+        withheld=holdout.unit,
         n_withheld=n_withheld,
         seconds=np.nan,
         latent=_latent(model, data, device),

@@ -19,6 +19,8 @@ from latentode import (
     SeriesCollection,
     Solver,
 )
+from latentode.cuts import split_contexts
+from latentode.elbo import Bound
 
 
 class LinearField(nn.Module):
@@ -121,3 +123,14 @@ def small_model(field: nn.Module | None = None, solver: Solver | None = None) ->
             residual=GaussMarkov(1, "ou"),
             solver=solver or Solver(spacing=1 / 8),
         )
+
+
+def held_waves() -> list[tuple[SeriesBatch, SeriesBatch]]:
+    """Pairs of context and target of waves that `noisy_waves` of other seeds does not hold."""
+    batch = noisy_waves(seed=1).batch(range(24))
+    return [(batch.restrict(keep), batch.restrict(~keep)) for keep in split_contexts(batch, "both")]
+
+
+def times_nan(bound: Bound) -> Bound:
+    """What training can't use."""
+    return type(bound)(bound.log_likelihood * math.nan, bound.kl, bound.objective * math.nan)

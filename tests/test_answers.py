@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.test_estimator import CHANNELS, quick
+from tests.conftest import CHANNELS, quick
 
 
 def test_bands_are_ordered_and_nested(fitted, frame):

@@ -20,8 +20,7 @@ from latentode.archive import write_archive
 from latentode.checkpoint import Checkpoint
 from latentode.elbo import elbo
 from tests.conftest import no_room_beyond
-from tests.problems import noisy_waves, small_model
-from tests.test_faults import times_nan, validation
+from tests.problems import held_waves, noisy_waves, small_model, times_nan
 from tests.unbroken import checkpoint_always, fit_and_answer, make_model, summary
 
 # Torch is imported once and for all of them.
@@ -160,7 +159,7 @@ def test_rollbacks_and_patience_are_kept_through_a_kill(path, monkeypatch):
 
         monkeypatch.setattr(training, "elbo", spoilt)
         history = train(
-            model, data, options, generator, validation=validation(), checkpoint=kept, progress=stop
+            model, data, options, generator, validation=held_waves(), checkpoint=kept, progress=stop
         )
         plain = [{**vars(record), "seconds": 0} for record in history]
         return {name: tensor.tolist() for name, tensor in model.state_dict().items()}, repr(plain)
@@ -383,7 +382,7 @@ def fit(progress, pairs=None):
 
 
 def test_an_interrupt_keeps_the_best_weights():
-    pairs = validation()
+    pairs = held_waves()
     model, history = fit(interrupt_at(12), pairs)
     assert [record.ended for record in history] == [""] * 5 + ["interrupt"]
     assert not model.training

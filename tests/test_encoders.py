@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from latentode import GRUEncoder, SeriesBatch
-from tests.test_series import ragged
+from tests.made import ragged
 
 
 @pytest.fixture(params=["first", "last"])

@@ -8,17 +8,11 @@ from sklearn.base import clone
 
 from latentode import LatentODE, fitting, training
 from latentode.datasets import make_oscillator
-from tests.conftest import make_frame
-
-CHANNELS = ["hr", "temp", "flat"]
+from tests.conftest import CHANNELS, make_frame, quick
 
 # Answers in float32 differ by rounding where the shapes of a batch do; a thousandth of a spread is
 # far above it and far below anything a user could see.
 CLOSE = {"rtol": 1e-4, "atol": 1e-3}
-
-
-def quick(**settings):
-    return LatentODE("patient", "hours", **({"max_iter": 5, "residual": "ou", "random_state": 0} | settings))
 
 
 def close(one, other):

@@ -9,24 +9,18 @@ import torch
 from torch import nn
 
 from latentode import LatentODE, MLPField, Solver, TrainingOptions, train, training
-from latentode.cuts import split_contexts
 from latentode.datasets import make_oscillator
 from latentode.elbo import elbo
 from latentode.inference import heldout_log_density
 from latentode.solve import StiffFieldError, solve
 from latentode.training import MAX_RECOVERIES
-from tests.problems import noisy_waves, small_model
+from tests.problems import held_waves, noisy_waves, small_model, times_nan
 
 OPTIONS = TrainingOptions(max_iter=40, n_checks=10, batch_size=8)
 
 
 def fit(model, options=OPTIONS, data=None, **settings):
     return train(model, data or noisy_waves(), options, torch.Generator().manual_seed(0), **settings)
-
-
-def validation():
-    batch = noisy_waves(seed=1).batch(range(24))
-    return [(batch.restrict(keep), batch.restrict(~keep)) for keep in split_contexts(batch, "both")]
 
 
 def spoil(monkeypatch, at, change):
@@ -38,10 +32,6 @@ def spoil(monkeypatch, at, change):
         return change(bound) if next(calls) in at else bound
 
     monkeypatch.setattr(training, "elbo", spoilt)
-
-
-def times_nan(bound):
-    return type(bound)(bound.log_likelihood * math.nan, bound.kl, bound.objective * math.nan)
 
 
 def infinite_gradient(bound):
@@ -67,7 +57,7 @@ class Faulty(nn.Module):
 def test_a_step_that_is_not_finite_is_taken_back(monkeypatch, change):
     spoil(monkeypatch, {10, 27}, change)
     model = small_model()
-    history = fit(model, validation=validation())
+    history = fit(model, validation=held_waves())
     assert [record.recoveries for record in history] == [0, 0, 1, 1, 1, 1, 2, 2, 2, 2]
     # The rate is halved for good, twice.
     unspoilt = training._schedule(40, OPTIONS)
@@ -95,7 +85,7 @@ def test_a_rollback_ends_at_the_weights_of_the_last_check(monkeypatch):
 
 def test_a_failing_last_step_leaves_a_model_and_its_history(monkeypatch):
     spoil(monkeypatch, {1}, times_nan)
-    history = fit(small_model(), TrainingOptions(max_iter=1), validation=validation())
+    history = fit(small_model(), TrainingOptions(max_iter=1), validation=held_waves())
     assert [record.recoveries for record in history] == [1]
     assert history[0].ended == "max_iter"
 
@@ -106,7 +96,7 @@ def test_a_validation_score_that_is_not_finite_is_a_fault(monkeypatch):
     def density(*arguments):
         return heldout_log_density(*arguments) * (math.nan if next(spoilt) else 1.0)
 
-    pairs = validation()[:1]
+    pairs = held_waves()[:1]
     monkeypatch.setattr(training, "heldout_log_density", density)
     history = fit(small_model(), validation=pairs)
     assert [record.recoveries for record in history] == [1, 1, *[2] * 8]
@@ -158,7 +148,7 @@ def test_a_field_that_fails_at_some_calls_is_survived(method, gradient, factor):
     # Those calls lie in looks at the field, in solves there and back, and in validation.
     field = Faulty({300, 450, 561, 702}, factor)
     solver = Solver(method=method, engine="torchdiffeq", gradient=gradient, spacing=1 / 4)
-    history = fit(small_model(field, solver), validation=validation())
+    history = fit(small_model(field, solver), validation=held_waves())
     assert 1 <= history[-1].recoveries <= MAX_RECOVERIES
     assert field.calls > 702
     assert math.isfinite(history[-1].elbo)

@@ -6,12 +6,13 @@ import numpy as np
 import pandas as pd
 import torch
 
-from latentode import LatentODE, SeriesCollection
+from latentode import LatentODE
 from latentode.frames import ask_rows
 from latentode.inference import pieces
 from latentode.inference.pieces import Queries, pieces_of
 from latentode.sampling import named_generator, normal_draws
 from latentode.spans import spans_of
+from tests.made import zeros_of
 
 
 def test_quasi_random_draws_are_standard_normal():
@@ -29,16 +30,8 @@ def test_named_numbers_depend_on_name_and_seed_alone():
     assert not np.array_equal(one, named_generator("a", 1).standard_normal(4))
 
 
-def long_collection(lengths):
-    times = torch.cat([torch.linspace(0, 1, n, dtype=torch.float64) for n in lengths])
-    values = torch.zeros(len(times), 1)
-    return SeriesCollection(
-        times, values, torch.ones(len(times), 1, dtype=torch.bool), torch.tensor([0, *lengths]).cumsum(0)
-    )
-
-
 def test_pieces_answer_every_query_of_short_series_once():
-    contexts = long_collection([5, 1000, 0, 200])
+    contexts = zeros_of([5, 1000, 0, 200])
     asked = torch.cat([torch.linspace(-0.5, 1.5, n, dtype=torch.float64) for n in (7, 900, 3, 5000)])
     queries = Queries(asked, torch.tensor([0, 7, 907, 910, 5910]))
     found = pieces_of(contexts, queries, spans_of(contexts), most=2000)

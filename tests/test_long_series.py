@@ -15,7 +15,7 @@ from latentode.inference.joined import Joined, SpanPosteriors
 from latentode.inference.pieces import Queries
 from latentode.sampling import normal_draws
 from latentode.spans import spans_of
-from tests.test_spans import collection, irregular
+from tests.made import irregular, one_series
 
 
 def frame_of(n=700, seed=0, channels=("x", "y")):
@@ -195,7 +195,7 @@ def test_paths_do_not_jump_and_scatter_around_the_prediction(long_fit):
 def test_spans_that_meet_share_no_draws(long_fit, named):
     model, _ = long_fit
     module, n_samples = model.module_, 1024
-    contexts = collection(irregular(700), n_channels=2)
+    contexts = one_series(irregular(700), n_channels=2)
     spans = spans_of(contexts)
     posteriors = SpanPosteriors.read(module, contexts, spans, "cpu")
     joined = Joined(module, contexts, Queries(contexts.times, contexts.starts), spans, posteriors, "cpu")
@@ -330,7 +330,7 @@ def test_what_is_computed_at_once_does_not_grow_with_the_series(long_fit, monkey
     largest = []
     for n in (1000, 4000):
         sizes.clear()
-        contexts = collection(irregular(n) / 256, n_channels=2)
+        contexts = one_series(irregular(n) / 256, n_channels=2)
         inference.predict(model.module_, contexts, Queries(contexts.times, contexts.starts), n_samples=4)
         largest.append(max(sizes))
     assert largest[1] <= 1.1 * largest[0]

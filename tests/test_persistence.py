@@ -5,7 +5,6 @@ import io
 import json
 import re
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,9 +13,8 @@ import pytest
 from latentode import LatentODE, archive
 from latentode.persistence import FORMAT_VERSION, read_model_file
 from tests.conftest import no_room_beyond
+from tests.data import FOLDER as DATA
 from tests.data import make_model
-
-DATA = Path(__file__).parent / "data"
 
 
 @pytest.fixture

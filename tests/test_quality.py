@@ -93,3 +93,46 @@ def blood_model():
     """By default settings; what two hundred other patients tell."""
     model = LatentODE("patient", "hours", max_iter=1000, random_state=0).fit(blood_samples(200, seed=0))
     return model, blood_samples(60, seed=1)
+
+
+# One long series ----------------------------------------------------------------------
+
+
+def test_one_sensor_is_forecast_from_spans_of_its_past():
+    """Two weeks of readings at odd minutes: a daily and a six-hourly swing, and a wandering load that is often not
+    read. Forty forecasts of six hours from the last days, which the fit has not seen.
+    """
+    random = np.random.default_rng(0)
+    minutes = np.sort(random.choice(14 * 24 * 60, 3000, replace=False))
+    day = 2 * np.pi * minutes / (24 * 60)
+    swing = 20 + 5 * np.sin(day) + 2 * np.sin(4 * day + 1) + random.normal(0, 0.3, 3000)
+    load = np.where(random.random(3000) < 0.3, np.nan, 50 + np.cumsum(random.normal(0, 0.2, 3000)))
+    times = pd.Timestamp("2026-01-01", tz="UTC") + pd.to_timedelta(minutes, unit="min")
+    sensor = pd.DataFrame({"temperature": swing, "load": load}, index=pd.Index(times, name="time"))
+    model = LatentODE(task="extrapolate", span="12h", max_iter=600, random_state=0).fit(sensor[:2400])
+    assert (
+        model.summary().facts["withheld"].startswith("3 parts of these series, which chose the weights too")
+    )
+
+    found = []
+    for row in range(2400, 2880, 12):
+        known, asked = sensor[:row], sensor[row:]
+        asked = asked[asked.index <= known.index[-1] + pd.Timedelta("6h")]
+        answer = model.predict(known, asked.index, level=90)
+        last = known.ffill().iloc[-1]
+        for name in sensor:
+            inside = asked[name].between(answer[f"{name}-lo-90"], answer[f"{name}-hi-90"])
+            found.append(
+                pd.DataFrame(
+                    {
+                        "ours": np.square(asked[name] - answer[name]),
+                        "last": np.square(asked[name] - last[name]),
+                        "inside": inside,
+                    }
+                )[asked[name].notna().to_numpy()].assign(channel=name)
+            )
+    scored = pd.concat(found).groupby("channel").mean()
+    skill = 1 - np.sqrt(scored["ours"] / scored["last"])
+    assert skill["temperature"] > 0.2
+    assert skill["load"] > -0.1
+    assert scored["inside"].between(0.8, 0.99).all()

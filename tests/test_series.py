@@ -3,19 +3,9 @@
 import pytest
 import torch
 
-from latentode import SeriesBatch, SeriesCollection
+from latentode import SeriesBatch
 from latentode.cuts import LATE_START, fold_contexts, random_contexts, random_starts, split_contexts
-
-
-def ragged(lengths=(5, 1, 0, 9), n_channels=3, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    total = sum(lengths)
-    times = torch.cat([torch.rand(n, generator=generator).sort().values for n in lengths])
-    mask = torch.rand(total, n_channels, generator=generator) < 0.7
-    mask[:, 0] |= ~mask.any(1)
-    values = torch.randn(total, n_channels, generator=generator) * mask
-    starts = torch.tensor([0, *lengths]).cumsum(0)
-    return SeriesCollection(times, values, mask, starts)
+from tests.made import ragged
 
 
 def test_a_batch_holds_each_series_and_nothing_else():

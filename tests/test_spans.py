@@ -7,29 +7,7 @@ from latentode import SeriesCollection
 from latentode.inference.pieces import MARGIN, Queries, blocks_of, whole_block
 from latentode.series import longest_gap, part_starts
 from latentode.spans import HALF, MAX_ROWS, spans_of
-
-
-def collection(times, *, n_channels=1, share=1.0, seed=0):
-    """One series with values of noise, each entry seen with this chance and each row once at least."""
-    random = torch.Generator().manual_seed(seed)
-    mask = torch.rand(len(times), n_channels, generator=random) < share
-    mask[:, 0] |= ~mask.any(1)
-    values = torch.randn(mask.shape, generator=random, dtype=times.dtype) * mask
-    return SeriesCollection(times, values, mask, torch.tensor([0, len(times)]))
-
-
-def irregular(n, seed=0):
-    return torch.rand(n, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).sort().values * n
-
-
-def interrupted(*n_rows, gap=1e3):
-    """Stretches of irregular times with gaps between them."""
-    stretches, start = [], 0.0
-    for seed, n in enumerate(n_rows):
-        stretches.append(start + irregular(n, seed))
-        start = float(stretches[-1][-1]) + gap
-    return torch.cat(stretches)
-
+from tests.made import interrupted, irregular, one_series
 
 SERIES = {
     **{str(n): irregular(n) for n in (257, 300, 513, 1000, 4096)},
@@ -43,7 +21,7 @@ SERIES = {
 @pytest.mark.parametrize("name", SERIES)
 @pytest.mark.parametrize("reach", [None, 90.0])
 def test_weights_sum_to_one_and_two_count_at_most(name, reach):
-    contexts = collection(SERIES[name])
+    contexts = one_series(SERIES[name])
     spans = spans_of(contexts, reach)
     if len(spans.first) == 1:
         assert reach is None
@@ -70,7 +48,7 @@ def test_weights_sum_to_one_and_two_count_at_most(name, reach):
 @pytest.mark.parametrize("name", ["1000", "4096", *[name for name in SERIES if "interrupted" in name]])
 @pytest.mark.parametrize("reach", [None, 90.0])
 def test_spans_are_short_and_no_row_counts_where_it_is_not_read(name, reach):
-    contexts = collection(SERIES[name])
+    contexts = one_series(SERIES[name])
     spans = spans_of(contexts, reach)
     assert (spans.last - spans.first <= MAX_ROWS).all()
     assert spans.last[-1] - spans.first[-1] <= HALF
@@ -84,7 +62,7 @@ def test_spans_are_short_and_no_row_counts_where_it_is_not_read(name, reach):
 
 def test_a_series_that_is_not_long_is_one_span():
     times = torch.cat([irregular(256), irregular(5), torch.zeros(300, dtype=torch.float64)])
-    full = collection(times)
+    full = one_series(times)
     contexts = SeriesCollection(full.times, full.values, full.mask, torch.tensor([0, 256, 256, 261, 561]))
     spans = spans_of(contexts)
     assert spans.counts.tolist() == [1, 1, 1, 1]  # of the last all times are the same
@@ -93,7 +71,7 @@ def test_a_series_that_is_not_long_is_one_span():
 
 def test_no_span_reads_across_a_long_gap_and_its_trajectory_ends_within():
     times = SERIES["interrupted"]
-    spans, gap = spans_of(collection(times)), longest_gap(times)
+    spans, gap = spans_of(one_series(times)), longest_gap(times)
     for first, last, followed in zip(spans.first.tolist(), spans.last.tolist(), spans.followed, strict=True):
         assert last - first == 1 or times[first:last].diff().max() <= gap
         assert followed[0] in (-torch.inf, times[first] - gap)
@@ -112,17 +90,17 @@ def test_a_gap_is_an_outage_where_it_takes_longer_than_a_span_usually_does():
 
 
 def test_no_part_that_is_trained_on_reaches_across_an_outage():
-    parts = collection(interrupted(1000, 1, 700, gap=1e9)).cut(MAX_ROWS)
+    parts = one_series(interrupted(1000, 1, 700, gap=1e9)).cut(MAX_ROWS)
     assert parts.lengths.tolist() == [250] * 4 + [1] + [233, 233, 234]
     assert parts.spans.max() < 300
     # Across a gap that is none they do, of series that are not long across any.
-    assert collection(interrupted(1000, 1000, gap=200.0)).cut(MAX_ROWS).lengths.tolist() == [250] * 8
-    assert collection(interrupted(100, 100, gap=1e9)).cut(MAX_ROWS).lengths.tolist() == [200]
+    assert one_series(interrupted(1000, 1000, gap=200.0)).cut(MAX_ROWS).lengths.tolist() == [250] * 8
+    assert one_series(interrupted(100, 100, gap=1e9)).cut(MAX_ROWS).lengths.tolist() == [200]
 
 
 def test_gaps_make_no_span_without_rows():
     times = torch.cat([irregular(40), 1e4 + irregular(40), 1e6 + irregular(400)])
-    spans = spans_of(collection(times), reach=50.0)
+    spans = spans_of(one_series(times), reach=50.0)
     assert (spans.last > spans.first).all()
     assert (spans.rise[1:, 1] > spans.rise[1:, 0]).all()
     assert len(spans.first) < 60
@@ -136,8 +114,8 @@ def test_parts_are_as_few_as_it_takes():
     assert len(parts) == 3
     expected = times[0] + (times[-1] - times[0]) * torch.arange(3) / 3
     assert torch.equal(parts, torch.searchsorted(times, expected))
-    cut = collection(times).cut(250, 1e9)
-    assert torch.equal(cut.starts, collection(times).cut(250).starts)
+    cut = one_series(times).cut(250, 1e9)
+    assert torch.equal(cut.starts, one_series(times).cut(250).starts)
 
 
 def test_parts_far_shorter_than_the_gaps_are_no_more_than_the_rows():
@@ -148,7 +126,7 @@ def test_parts_far_shorter_than_the_gaps_are_no_more_than_the_rows():
 
 
 def test_blocks_answer_every_query_once_with_rows_on_both_sides():
-    contexts = collection(irregular(3000), n_channels=3, share=0.02)
+    contexts = one_series(irregular(3000), n_channels=3, share=0.02)
     asked = torch.linspace(-100, 3200, 5000, dtype=torch.float64)
     queries = Queries(asked, torch.tensor([0, 5000]))
     blocks = list(blocks_of(contexts, queries, 0, most=300))

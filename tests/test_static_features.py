@@ -9,7 +9,7 @@ from latentode import GRUEncoder, SeriesBatch, SeriesCollection
 from latentode.cuts import SHOW_NOTHING, random_contexts
 from latentode.frames import CategoryColumn, NumberColumn, Statics, StaticValues
 from latentode.frames.statics import read_static
-from tests.test_series import ragged
+from tests.made import ragged
 
 
 def number(*values):

@@ -14,13 +14,13 @@ from latentode.baselines import Contexts, last_value
 from latentode.calibration import Calibration, Curves, HiddenScores, fit_calibration
 from latentode.datasets import make_oscillator
 from latentode.evaluation import count_coverage
-from latentode.holdout import withhold_rows, withhold_series
+from latentode.holdout import withhold
 from latentode.inference import N_SCORE_SAMPLES
 from latentode.series import SeriesCollection
 from latentode.summary import summarize
 from latentode.verdict import _without_residual
 from tests.conftest import make_frame
-from tests.test_persistence import DATA
+from tests.data import FOLDER as DATA
 
 SMALL = {"max_iter": 12, "random_state": 0, "residual": "ou", "field_units": (8,), "encoder_units": 8}
 
@@ -45,7 +45,8 @@ def test_errors_on_withheld_rows_are_those_of_predicting_them_from_the_others():
     model = LatentODE("series", "time", **SMALL).fit(observed)
     table = model.summary().validation.table.set_index(["task", "channel", "predictor", "lead"])["rmse"]
     collection = model._read(observed).collection()
-    hidden = withhold_rows(collection, "both").numpy()
+    holdout = withhold(collection, collection, task="both", fraction=0.15, generator=torch.Generator())
+    hidden = holdout.rows.numpy()
     seen, asked = observed[~hidden], observed[hidden]
     asked_blank = asked.assign(position=np.nan, velocity=np.nan)
     found = model.predict(pd.concat([seen, asked_blank]), n_samples=N_SCORE_SAMPLES).iloc[len(seen) :]
@@ -131,8 +132,15 @@ def test_values_far_out_count_for_no_one(swings):
     """They trained and validated nothing, and are not to be what the errors are of."""
     whole = LatentODE("series", "time", **SMALL).fit(swings)
     collection = whole._read(swings).collection()
-    held = withhold_series(collection, whole.validation_fraction, torch.Generator().manual_seed(0))
-    rows = swings.index[swings["series"].isin(np.flatnonzero(held.numpy())[:4])][::30]
+    holdout = withhold(
+        collection,
+        collection,
+        task="both",
+        fraction=whole.validation_fraction,
+        generator=torch.Generator().manual_seed(0),
+    )
+    held = collection.series_of_rows[holdout.rows].unique().numpy()
+    rows = swings.index[swings["series"].isin(held[:4])][::30]
     spoilt = swings.assign(position=swings["position"].where(~swings.index.isin(rows), 1e6))
     assert (spoilt["position"] == 1e6).sum() == 4
     with pytest.warns(UserWarning, match="are left out of the fit"):

@@ -211,7 +211,7 @@ def _look_at_series(table: SeriesTable, series: pd.DataFrame) -> list[Finding]:
     if 1 < len(series) < MIN_TO_WITHHOLD or (len(series) == 1 and series["rows"].iloc[0] < 50):
         n_rows = counted(int(series["rows"].sum()), "row")
         text = (
-            f"{len(series)} series with {n_rows} are few: rows are withheld for validation "
+            f"{len(series)} series with {n_rows} are few: rows or parts of them are withheld for validation "
             "instead of series, and the bands of forecasts can be too narrow"
         )
         found.append(Finding("note", "few series", text))

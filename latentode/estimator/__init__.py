@@ -64,8 +64,10 @@ class LatentODE(Fitting, Solving, Asking, Latents, Scoring, Files, BaseEstimator
             channel which of the first two predicts the validation data better; None is the plain latent ODE.
         span: the time that one z0 answers for, a number in the units of numeric times or a length of time such as
             "30D"; longer series are read through spans that overlap by half and are joined without a jump, and
-            trained on in parts of that length. None makes it as long as 256 observations take, which a span
-            never exceeds. No span reads across a gap of more than half of it, or of more time than 256 rows take.
+            trained on in parts of that length, which begin elsewhere each time. What lies ahead is foretold from the
+            last half: take twice the time that a forecast is to reach, and more than one period of what is
+            periodic. None makes it as long as 256 observations take, which a span never exceeds. No span reads
+            across a gap of more than half of it, or of more time than 256 rows take.
         latent_dim, field_units, encoder_units, decoder_units: sizes of the networks; None chooses by
             the number of channels.
         method, engine, gradient, rtol, atol: the ODE solver, see `Solver`; method="auto" takes "tsit5" with the
@@ -88,16 +90,16 @@ class LatentODE(Fitting, Solving, Asking, Latents, Scoring, Files, BaseEstimator
             series begun later, which carries forecasts beyond the span of the training series; None takes 0.3
             where z0 stands at the first observation and task is not "interpolate", in proportion less where
             series have fewer than 60 values on average, else 0.
-        validation_fraction: share of the series withheld to choose the best weights by; with fewer than
-            ten series rows are withheld instead, and if these hold fewer than a hundred values the last weights
-            are kept, of a warm start excepted. 0 withholds nothing.
+        validation_fraction: share of the series withheld to choose the best weights by; of fewer than ten one
+            part in seven is withheld instead where they are long, or one row in seven, and if these hold fewer
+            than a hundred values the last weights are kept, of a warm start excepted. 0 withholds nothing.
         patience: validation checks (forty in max_iter) without improvement before training stops; counted
             from where the residual process has taken over, at 60 % of max_iter.
         n_samples: samples of z0 behind predictions and bands.
         calibrate: adjusts the bands so that they hold what they say on the series withheld for validation, by
-            channel and by time since the nearest observation. By fewer than twenty series, or by withheld rows,
-            they are widened by one factor, if they seem too narrow. Means, medians, samples and scores stay the
-            model's own.
+            channel and by time since the nearest observation. By fewer than twenty series or parts of long ones,
+            or by withheld rows, they are widened by one factor, if they seem too narrow. Means, medians, samples
+            and scores stay the model's own.
         dtype: "float32" or "float64".
         device: where torch computes, e.g. "cpu" or "cuda".
         random_state: an int makes a fit repeat bit for bit on one machine; None draws a new seed for

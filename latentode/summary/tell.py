@@ -93,6 +93,9 @@ def _data(fitted: Fitted) -> dict[str, str]:
     series = f"{verdict.n_series} series"
     withheld = {
         "series": f"{verdict.n_withheld} series. They chose the weights too: new series will do a little worse",
+        "parts": f"{verdict.n_withheld} parts of these series"
+        + (", which chose the weights too" if verdict.selected else "")
+        + ": new series will do worse",
         "rows": f"{verdict.n_withheld} rows of these series"
         + (", which chose the weights too" if verdict.selected else "")
         + ": new series will do worse",
@@ -197,6 +200,7 @@ def _of_calibration(fitted: Fitted, parameters: Mapping[str, Any]) -> list[str]:
     n = verdict.n_withheld
     told = {
         "series": f"the {n} there were" if n > 1 else "the one there was",
+        "parts": f"the {n} withheld parts of few series" if n > 1 else "the withheld part of few series",
         "rows": "the rows withheld of few series",
         "nothing": "",
     }[verdict.withheld]

@@ -8,14 +8,11 @@ gets one of its own beside them. model-1 is from before networks had shortcuts.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pandas as pd
 
 from latentode import LatentODE
 from tests.conftest import make_frame
-
-HERE = Path(__file__).parent
+from tests.data import FOLDER
 
 
 def ask(model: LatentODE, frame: pd.DataFrame) -> pd.DataFrame:
@@ -37,6 +34,6 @@ if __name__ == "__main__":
         n_samples=16,
         random_state=0,
     ).fit(frame)
-    model.save(HERE / "model-1-shortcuts.latentode")
-    frame.to_csv(HERE / "model-1-frame.csv", index=False)
-    ask(model, frame).to_csv(HERE / "model-1-shortcuts-answers.csv", index=False)
+    model.save(FOLDER / "model-1-shortcuts.latentode")
+    frame.to_csv(FOLDER / "model-1-frame.csv", index=False)
+    ask(model, frame).to_csv(FOLDER / "model-1-shortcuts-answers.csv", index=False)
