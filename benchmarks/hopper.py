@@ -26,12 +26,14 @@ DATA = Path(__file__).parents[1] / "out" / "hopper.npz"
 
 
 def make_model(question: str, random_state: int = 0, **settings: object) -> LatentODE:
-    """Told which question will be asked; the rest is left to the defaults.
+    """Told which question will be asked; the rest is left to the defaults, but for two things.
 
-    But for the residual process in extrapolation: what the trajectory missed of the known part says little of twice
-    its length later, and on validation data the trajectory alone errs by a third less.
+    Extrapolation does without the residual process: what the trajectory missed of the known part says little of twice
+    its length later, and on validation data the trajectory alone errs by a third less. Interpolation takes 8000 steps
+    in place of 2500: on validation data it errs 13, 4, 7 and 7 % less so (one seed).
     """
-    chosen = {"task": TASK[question]} | ({"residual": None} if question == "extrapolation" else {}) | settings
+    own = {"residual": None} if question == "extrapolation" else {"max_iter": 8000}
+    chosen = {"task": TASK[question]} | own | settings
     return LatentODE(id_col="series", time_col="time", random_state=random_state, **chosen)
 
 

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from latentode.continuity import restart_density
-from latentode.expectation_propagation import foretold
+from latentode.expectation_propagation import foretold, joint_and_foretold
 from latentode.expectation_propagation import log_likelihood as residual_log_likelihood
 from latentode.likelihoods import Likelihood
 from latentode.model import LatentODEModel
+from latentode.residual import GaussMarkov
 from latentode.series import SeriesBatch
 
 __all__ = ["Bound", "elbo"]
@@ -115,25 +116,14 @@ def elbo(
         passed_on = residual_share * residuals + (1 - residual_share) * residuals.detach()
         if offset is not None:
             offset = residual_share * offset + (1 - residual_share) * offset.detach()
-    pointwise = pointwise and model.residual is not None and residual_share > 0
-    joint = residuals.detach() if pointwise else passed_on
-    log_likelihood = _log_likelihood(model, target, joint, target.mask, offset)
-    objective = log_likelihood
-    if pointwise:
-        assert model.residual is not None
-        one_by_one = foretold(
-            model.likelihood,
-            model.residual,
-            target.times,
-            passed_on,
-            target.mask,
-            _up_to_context(context, target),
-            offset,
+    if pointwise and model.residual is not None and residual_share > 0:
+        log_likelihood, objective = _one_by_one(
+            model, model.residual, context, target, passed_on, offset, context_weight
         )
-        objective = one_by_one + log_likelihood - log_likelihood.detach()
-    if hidden:
-        seen = passed_on * context.seen
-        objective = objective - hidden * _log_likelihood(model, target, seen, context.mask, offset)
+    else:
+        log_likelihood = objective = _log_likelihood(model, target, passed_on, target.mask, offset)
+        if hidden:
+            objective = objective - hidden * _of_context(model, context, target, passed_on, offset)
     if model.residual is not None and residual_share < 1:
         objective = objective + (1 - residual_share) * _white_noise(model.likelihood, residuals, target.mask)
     # KL between normals: (mu^2 + sigma^2 - 1) / 2 - log sigma.
@@ -141,6 +131,43 @@ def elbo(
     kl = 0.5 * (posterior.mean.square() + variance - 1 - variance.log()).sum(-1)
     restart = restart_density(model, states, target, generator) if restarts else None
     return Bound(log_likelihood.mean(0), kl, objective.mean(0), restart)
+
+
+def _one_by_one(
+    model: LatentODEModel,
+    process: GaussMarkov,
+    context: SeriesBatch,
+    target: SeriesBatch,
+    residuals: Tensor,
+    offset: Tensor | None,
+    context_weight: float,
+) -> tuple[Tensor, Tensor]:
+    """The joint log likelihood, and what is maximised in its place: (S, B) each."""
+    read = _up_to_context(context, target)
+    given = model.likelihood, process, target.times, residuals, target.mask, read, offset
+    if model.likelihood.is_gaussian and torch.equal(read, context.mask):
+        # Of what begins with the whole context each observation's own density says what that one is worth.
+        weight = torch.where(read, context_weight, 1.0)
+        joint, alone = joint_and_foretold(*given)
+        learned = (weight * joint).sum((-1, -2))
+        return joint.sum((-1, -2)), (weight * alone).sum((-1, -2)) + learned - learned.detach()
+    log_likelihood = _log_likelihood(model, target, residuals.detach(), target.mask, offset)
+    objective = foretold(*given) + log_likelihood - log_likelihood.detach()
+    if context_weight < 1:
+        of_context = _of_context(model, context, target, residuals, offset)
+        objective = objective - (1 - context_weight) * of_context
+    return log_likelihood, objective
+
+
+def _of_context(
+    model: LatentODEModel,
+    context: SeriesBatch,
+    target: SeriesBatch,
+    residuals: Tensor,
+    offset: Tensor | None,
+) -> Tensor:
+    """Log p(context | z0): (S, B)."""
+    return _log_likelihood(model, target, residuals * context.seen, context.mask, offset)
 
 
 def _up_to_context(context: SeriesBatch, target: SeriesBatch) -> Tensor:

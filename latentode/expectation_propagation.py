@@ -32,7 +32,7 @@ from latentode.likelihoods import Likelihood
 from latentode.noise import Nodes
 from latentode.residual import GaussMarkov
 
-__all__ = ["Sites", "find_sites", "foretold", "log_likelihood"]
+__all__ = ["Sites", "find_sites", "foretold", "joint_and_foretold", "log_likelihood"]
 
 # Rounds over all sites at once, in training and in an answer: two leave 1e-2 nats a value at most, ten nothing.
 TRAINING_STEPS, ANSWER_STEPS = 2, 10
@@ -134,6 +134,40 @@ def foretold(
         noise = torch.where(read, sites.variance, total - variance)
         moved = torch.where(read, sites.value - residuals[0], 0.0)
     return process.log_likelihood(times, residuals + moved, mask, noise, read=read).view(S, B)
+
+
+def joint_and_foretold(
+    likelihood: Likelihood,
+    process: GaussMarkov,
+    times: Tensor,
+    residuals: Tensor,
+    mask: Tensor,
+    read: Tensor,
+    offset: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """What `log_likelihood` and `foretold` are sums of, under normal noise: (S, B, N, D) each.
+
+    The first has a gradient to the process and the scale of the noise alone, the second to the residuals alone. Both
+    are found at once, as twice as many series, which takes little longer than one of them.
+    """
+    shape = residuals.shape
+    noise = likelihood.scale().square()
+    if offset is not None:
+        S, B, N, D = shape
+        times, mask, read = times.repeat(S, 1), mask.repeat(S, 1, 1), read.repeat(S, 1, 1)
+        residuals = residuals.reshape(1, S * B, N, D)
+        noise = likelihood.scale(offset.reshape(S * B, N, D)).square().repeat(2, 1, 1)
+    n_series = len(times)
+    both = process.log_densities(
+        times.repeat(2, 1),
+        torch.cat([residuals.detach(), residuals], 1),
+        mask.repeat(2, 1, 1),
+        noise,
+        read=torch.cat([torch.ones_like(read), read]),
+        held=torch.arange(2 * n_series, device=mask.device) >= n_series,
+    )
+    joint, alone = both.chunk(2, 1)
+    return joint.reshape(shape), alone.reshape(shape)
 
 
 @torch.no_grad()

@@ -170,6 +170,31 @@ def test_pointwise_what_lies_within_the_context_is_taken_together():
     torch.testing.assert_close(objective(pointwise=True), objective())
 
 
+@pytest.mark.parametrize("noise_scale", ["learned", "predicted"])
+def test_pointwise_a_cut_needs_no_look_of_its_own_at_the_context(monkeypatch, noise_scale):
+    """What the context is worth is found on the way; as by itself, in value and gradient."""
+    decay = PROBLEMS["residual"]
+    batch = decay.sample(n_series=8)
+    likelihood = Likelihood(1, 1, (), noise_scale=noise_scale, shortcut=False).double()
+
+    def found():
+        model = decay.model()
+        model.likelihood = deepcopy(likelihood)
+        generator = torch.Generator().manual_seed(0)
+        bound = elbo(
+            model, _first_half(batch), batch, generator=generator, context_weight=0.3, pointwise=True
+        )
+        bound.objective.sum().backward()
+        return bound, [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+
+    at_once, its_gradient = found()
+    monkeypatch.setattr(torch, "equal", lambda *_: False)
+    by_itself, expected = found()
+    torch.testing.assert_close(at_once.objective, by_itself.objective)
+    torch.testing.assert_close(at_once.log_likelihood, by_itself.log_likelihood)
+    torch.testing.assert_close(its_gradient, expected)
+
+
 def test_residual_share_zero_keeps_the_residual_from_the_trajectory():
     """At share 0 the trajectory's gradient is the white-noise bound's, and the residual's is its own."""
     decay = PROBLEMS["residual"]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from latentode import GaussMarkov, Likelihood, expectation_propagation
-from latentode.expectation_propagation import find_sites, log_likelihood
+from latentode.expectation_propagation import find_sites, foretold, joint_and_foretold, log_likelihood
 
 KERNELS = ("ou", "matern32", "iou")
 
@@ -218,3 +218,39 @@ def test_scale_and_tails_are_recovered(noise, true):
     assert abs(process.log_length.exp().item() - 0.5) < 0.1
     if true is not None:
         assert 2.8 < likelihood.freedom.item() < 6
+
+
+@pytest.mark.parametrize("predicted", [False, True])
+def test_both_densities_found_at_once_are_those_of_each_and_so_are_their_gradients(predicted):
+    problem = Problem("gaussian", n_samples=2)
+    random = torch.Generator().manual_seed(1)
+    read = problem.mask & (torch.arange(9) < torch.tensor([5, 1, 9, 3]).unsqueeze(1)).unsqueeze(-1)
+    offset = (
+        torch.randn(problem.residuals.shape, generator=random, dtype=torch.float64) if predicted else None
+    )
+    if predicted:
+        problem.likelihood = Likelihood(2, 3, noise_scale="predicted").double()
+        offset.requires_grad_()
+    problem.residuals.requires_grad_()
+    leaves = [problem.residuals, *problem.process.parameters(), *problem.likelihood.scale_parameters]
+    leaves += [offset] if predicted else []
+    given = problem.likelihood, problem.process, problem.times
+    joint, alone = joint_and_foretold(*given, problem.residuals, problem.mask, read, offset)
+    assert joint.shape == alone.shape == problem.residuals.shape
+    assert not joint[:, ~problem.mask].any()
+    assert not alone[:, ~problem.mask].any()
+    expected = log_likelihood(*given, problem.residuals.detach(), problem.mask, offset)
+    expected_alone = foretold(*given, problem.residuals, problem.mask, read, offset)
+    for ours, its in ((joint, expected), (alone, expected_alone)):
+        ours = ours.sum((-1, -2))
+        torch.testing.assert_close(ours, its)
+        found, true = (
+            torch.autograd.grad(
+                one.sum(), leaves, retain_graph=True, allow_unused=True, materialize_grads=True
+            )
+            for one in (ours, its)
+        )
+        for mine, other in zip(found, true, strict=True):
+            torch.testing.assert_close(mine, other)
+    # Up to the last that is read both are the same.
+    torch.testing.assert_close(joint[:, read], alone[:, read])

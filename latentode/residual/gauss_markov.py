@@ -101,23 +101,43 @@ class GaussMarkov(nn.Module):
         *,
         read: Tensor | None = None,
     ) -> Tensor:
-        """Log Normal(residuals observed | 0, K + diag noise_variance) -> (S, B); 0 where none is observed.
+        """Log Normal(residuals observed | 0, K + diag noise_variance) -> (S, B), the sum of `log_densities`.
 
-        With `read` (B, N, D) it is the sum of log p(r_n | those before it that `read` marks) instead: nothing is
-        learned from an observation that it does not mark, so that each of several in a row is foretold by itself.
-        Differentiable in the residuals, the noise variance and the parameters, not in the times.
+        0 where none is observed. Differentiable in the residuals, the noise variance and the parameters, not in the
+        times.
+        """
+        return self.log_densities(times, residuals, mask, noise_variance, read=read).sum((-1, -2))
+
+    def log_densities(
+        self,
+        times: Tensor,
+        residuals: Tensor,
+        mask: Tensor,
+        noise_variance: Tensor,
+        *,
+        read: Tensor | None = None,
+        held: Tensor | None = None,
+    ) -> Tensor:
+        """Of each observation given those of its channel before it, 0 where there is none: (S, B, N, D).
+
+        Args:
+            read: (B, N, D) bool; nothing is learned from an observation that it does not mark, so that each of
+                several in a row is foretold by itself.
+            held: (B,) bool, series whose densities have a gradient to the residuals alone.
         """
         self._check(times, residuals, mask)
         S, B, N, D = residuals.shape
         observed = pack(times.detach(), mask)
         rate, scale = self._rate_and_scale(residuals.dtype)
         lag, noise, inverse = _per_entry(observed, rate, scale, noise_variance.to(residuals.dtype), (B, N, D))
+        if held is not None:
+            of_entry = held.index_select(0, observed.chains // D).index_select(0, observed.row)
+            lag, noise, inverse = (torch.where(of_entry, one.detach(), one) for one in (lag, noise, inverse))
         values = residuals.reshape(S, -1).gather(1, observed.entry.expand(S, -1)) * inverse
         unread = None if read is None else ~read.flatten().index_select(0, observed.entry)
         density = PredictiveDensity.apply(lag, noise, values, self._mix, observed, unread)
-        of_chain = density.new_zeros(S, B * D).index_add(1, observed.row, density)
-        of_series = density.new_zeros(S, B).index_add(1, observed.chains // D, of_chain)
-        return of_series - mask.sum(1).to(scale.dtype) @ torch.log(scale)
+        nothing = density.new_zeros(S, B * N * D)
+        return nothing.index_copy(1, observed.entry, density + torch.log(inverse)).view(S, B, N, D)
 
     @torch.no_grad()
     def condition(
