@@ -184,7 +184,17 @@ def test_text_times_are_read_whatever_their_column_is_called(name):
 
 @pytest.mark.parametrize(
     ("column", "value"),
-    [("hr", -1.0), ("hr", -999.0), ("temp", 0.0), ("hr", 999.0), ("creatinine", -9999.0), ("temp", 99.0)],
+    [
+        *[
+            ("hr", -1.0),
+            ("hr", -999.0),
+            ("temp", 0.0),
+            ("hr", 999.0),
+            ("creatinine", -9999.0),
+            ("temp", 99.0),
+        ],
+        *[("temp", 99.999), ("temp", -99.9), ("hr", -999.25)],
+    ],
 )
 def test_placeholders_are_found(column, value):
     report = diagnose(changed(column, value), **KEYS)

@@ -349,3 +349,19 @@ def test_of_series_of_one_observation_the_questions_tell_the_unit_of_time():
     model = LatentODE(time_col="t", residual="ou", max_iter=3, random_state=0).fit(frame)
     assert model.scaling_.time_unit == pytest.approx(1100 * 86400)
     assert model.predict(frame).x.notna().all()
+
+
+@pytest.mark.parametrize(("value", "dtype"), [(-999.0, "float64"), (99.999, "float32"), (9999.0, "float64")])
+def test_a_fit_tells_of_numbers_that_stand_for_missing_values(value, dtype):
+    """They are too many to be left out as outliers, and would be learned."""
+    frame = make_frame()
+    frame["temp"] = frame["temp"].fillna(value).astype(dtype)
+    n_alike = int((frame["temp"] == np.asarray(value, dtype)).sum())
+    told = rf"'temp' is {value:g} in {n_alike} rows, far from its other values \(36.* to 37.*replace\({value:g}, float"
+    with pytest.warns(UserWarning, match=told):
+        quick(max_iter=1).fit(frame)
+
+
+def test_a_fit_tells_nothing_of_zeros_and_small_codes():
+    frame = make_frame()
+    quick(max_iter=1).fit(frame.assign(temp=frame["temp"].fillna(-1.0), hr=frame["hr"].fillna(0.0)))

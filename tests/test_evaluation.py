@@ -9,7 +9,7 @@ import pytest
 from latentode import LatentODE
 from latentode.evaluation import RIVALS, Evaluation, Scope, Settings, evaluate
 from latentode.evaluation.bins import LeadBins
-from latentode.evaluation.tally import MODEL, Tally
+from latentode.evaluation.tally import MODEL, Tally, share_error
 from latentode.frames import read_frame
 
 CHANNELS = ["hr", "temp", "flat"]
@@ -86,6 +86,20 @@ def test_a_known_error_is_found():
     np.testing.assert_allclose(ours["width-90"], 4.0)
     far, _ = ask(lines(), offset=3.0)
     np.testing.assert_allclose(of(far, MODEL, "coverage-90"), 0.0)
+
+
+def test_the_error_of_a_share_is_that_between_series():
+    """Of simulated series whose own values are alike, and of independent ones the binomial's."""
+    random = np.random.default_rng(0)
+    counts = random.integers(5, 40, (300, 2000)).astype(float)
+    p = random.beta(4, 1, counts.shape)  # of each series; its mean is 0.8
+    inside = random.binomial(counts.astype(int), p)
+    shares = inside.sum(0) / counts.sum(0)
+    np.testing.assert_allclose(share_error(inside, counts).mean(), shares.std(), rtol=0.05)
+    alone = random.binomial(1, 0.9, (400, 2000)).astype(float)
+    np.testing.assert_allclose(share_error(alone, np.ones_like(alone)).mean(), 0.3 / 20, rtol=0.02)
+    assert np.isnan(share_error(alone[:4], np.ones((4, 2000)))).all()
+    assert share_error(np.full((9, 1), 3.0), np.full((9, 1), 3.0)) == 0
 
 
 def test_origins_and_values_are_counted():
@@ -266,7 +280,8 @@ def test_the_table_holds_what_its_page_says(fitted, frame):
             "n_series",
         ),
         *("rmse", "rmse-lo", "rmse-hi", "mae", "mae-lo", "mae-hi", "crps"),
-        *("coverage-50", "width-50", "coverage-97.5", "width-97.5"),
+        *("coverage-50", "coverage-50-error", "width-50"),
+        *("coverage-97.5", "coverage-97.5-error", "width-97.5"),
         *("skill", "skill-lo", "skill-hi", "mae_skill", "mae_skill-lo", "mae_skill-hi"),
     ]
     for task, names in RIVALS.items():
@@ -380,6 +395,13 @@ def test_bands_that_are_off_are_named():
     wide = report_of(rivals, inside=1.0).verdict("extrapolate")
     assert wide[-1].endswith("90 % bands hold 100 %, too wide")
     assert len(report_of(rivals).verdict("extrapolate")) == 1
+
+
+def test_of_few_series_no_band_is_said_to_be_off():
+    rivals = {MODEL: [1.0], "last value": [2.0]}
+    assert not any(
+        "Bands" in line for line in report_of(rivals, n_series=4, inside=0.7).verdict("extrapolate")
+    )
 
 
 def test_a_rival_without_error_is_no_division_by_zero():

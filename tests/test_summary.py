@@ -243,12 +243,17 @@ def test_with_no_series_to_spare_bands_are_not_judged_as_adjusted():
 def test_bands_that_do_not_hold_are_remarked_on(fitted_to_swings):
     fitted, parameters = fitted_to_swings.fitted_, fitted_to_swings.fit_parameters_
     coverage = fitted.verdict.coverage.assign(
-        **{"own-90": [0.9, 0.7, 0.9, 0.99], "n_values": [500, 500, 500, 50]}
+        **{"own-90": [0.9, 0.7, 0.9, 0.99], "own-90-error": 0.05, "n_values": [500, 500, 500, 50]}
     )
     spoilt = replace(fitted, calibration=None, verdict=replace(fitted.verdict, coverage=coverage))
     remarks = summarize(spoilt, parameters).remarks
     assert "velocity, to extrapolate: 90 % bands hold 70 % of the withheld values, too narrow" in remarks
     assert not any("wide" in remark for remark in remarks)  # of fifty values nobody can tell
+    for error in (0.11, np.nan):  # nor where series differ so much, or are too few to say by how much they do
+        unsure = replace(
+            spoilt, verdict=replace(fitted.verdict, coverage=coverage.assign(**{"own-90-error": error}))
+        )
+        assert not any("bands hold" in remark for remark in summarize(unsure, parameters).remarks)
 
 
 # The latent state -------------------------------------------------------------
@@ -329,7 +334,9 @@ def test_bands_that_are_not_adjusted_are_remarked_on(fitted_to_swings):
 
 def test_bands_that_few_series_widened_are_judged_as_they_were_before(fitted_to_swings):
     fitted, parameters = fitted_to_swings.fitted_, fitted_to_swings.fit_parameters_
-    coverage = fitted.verdict.coverage.assign(**{"own-90": 0.6, "adjusted-90": np.nan, "n_values": 500})
+    coverage = fitted.verdict.coverage.assign(
+        **{"own-90": 0.6, "own-90-error": 0.02, "adjusted-90": np.nan, "n_values": 500}
+    )
     narrow = replace(
         fitted,
         verdict=replace(fitted.verdict, coverage=coverage),

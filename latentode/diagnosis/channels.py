@@ -7,12 +7,10 @@ from collections.abc import Callable, Hashable
 import numpy as np
 
 from latentode.diagnosis.report import Finding
+from latentode.frames.placeholders import placeholders, stands_for_missing
 from latentode.printing import counted
 
 __all__ = ["look_at_channel"]
-
-# What programs write for "not measured".
-PLACEHOLDERS = (-1, -9, -99, -999, -9999, -99999, 0, 99, 999, 9999, 99999)
 
 # Fewer observed values than this teach nothing of a channel.
 FEW = 10
@@ -56,14 +54,9 @@ def look_at_channel(name: Hashable, values: np.ndarray, where: Callable[[int], s
         return [*found, Finding("note", "categories", text, name)]
 
     odd = np.zeros(len(x), dtype=bool)
-    for placeholder in _placeholders(x):
+    for placeholder in placeholders(x):
         alike = x == placeholder
-        text = (
-            f"{name!r} is {placeholder:g} in {_rows(alike)}, far from its other values "
-            f"({x[~(odd | alike)].min():g} to {x[~(odd | alike)].max():g}), first at "
-            f"{where(rows[alike.argmax()])}; if it stands for 'not measured', make it NaN: "
-            f"df[{name!r}] = df[{name!r}].replace({placeholder:g}, float('nan'))"
-        )
+        text = stands_for_missing(name, placeholder, x[~odd], where(rows[alike.argmax()]))
         found.append(Finding("suspect", "placeholder", text, name))
         odd |= alike
     for alike, meaning, remedy in _other_units(np.where(odd, np.nan, x)):
@@ -82,40 +75,6 @@ def look_at_channel(name: Hashable, values: np.ndarray, where: Callable[[int], s
         )
         found.append(Finding("suspect", "outliers", text, name))
     return found
-
-
-def _placeholders(x: np.ndarray) -> list[float]:
-    """Numbers of the usual suspects that stand apart from all other values, outermost first."""
-    found: list[float] = []
-    rest = x
-    while len(rest) > 2:
-        known = [s for s in (rest.min(), rest.max()) if s in PLACEHOLDERS and _stands_apart(rest, s)]
-        if not known:
-            break
-        # The larger is taken first: it blurs what the other stands apart from.
-        found.append(float(max(known, key=abs)))
-        rest = rest[rest != found[-1]]
-    return found
-
-
-def _stands_apart(x: np.ndarray, placeholder: float) -> bool:
-    rest = x[x != placeholder]
-    count = len(x) - len(rest)
-    if len(rest) < 5:
-        return False
-    inner = rest
-    for other in PLACEHOLDERS:  # one placeholder must not hide another
-        if other in (rest.min(), rest.max()) and abs(other) >= abs(placeholder):
-            inner = inner[inner != other]
-    if len(inner) < 5:
-        return False
-    low, quarter, three, high = np.quantile(inner, [0.05, 0.25, 0.75, 0.95])
-    distance = float(np.abs(inner - placeholder).min())
-    if placeholder < 0 <= inner.min():  # the only negative number
-        return count >= 2 or distance > 5 * (high - low)
-    if placeholder == 0:
-        return count >= 3 and inner.min() > 0 and distance > three - quarter
-    return (count >= 2 and distance > 2 * (three - quarter)) or distance > 5 * (high - low)
 
 
 def _other_units(x: np.ndarray) -> list[tuple[np.ndarray, str, str]]:

@@ -20,6 +20,7 @@ from latentode.fitted import Fitted
 from latentode.fitting import FittingProblem, fit_model
 from latentode.frames import SeriesTable, answers_in_kind, read_frame
 from latentode.frames.clock import duration
+from latentode.frames.placeholders import UNMISTAKABLE, placeholders, stands_for_missing
 from latentode.frames.statics import describes_series, is_static
 from latentode.knots import START_SPACING
 from latentode.noise import LAWS
@@ -71,6 +72,7 @@ class Fitting(BaseEstimator):
         _check_observed(table)
         _warn_of_little(table)
         _warn_of_statics(table)
+        _warn_of_placeholders(table)
         problem = FittingProblem(
             table=table,
             task=self.task,
@@ -271,3 +273,13 @@ def _warn_of_statics(table: SeriesTable) -> None:
     for name, values in zip(table.roles.value_cols, table.values.T, strict=True):
         if is_static(values, table.codes):
             warn_user(f"column {describes_series(name)}")
+
+
+def _warn_of_placeholders(table: SeriesTable) -> None:
+    """They would be learned as values, and be the most of a column's spread."""
+    for name, column in zip(table.roles.value_cols, table.values.T, strict=True):
+        values = column[~np.isnan(column)]
+        for placeholder in placeholders(values):
+            if abs(placeholder) >= UNMISTAKABLE:
+                warn_user(stands_for_missing(name, placeholder, values))
+                values = values[values != placeholder]

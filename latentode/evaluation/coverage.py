@@ -11,6 +11,7 @@ import torch
 from scipy.special import ndtri
 
 from latentode.calibration import MIN_SERIES, Calibration, Curves, HiddenScores, fit_calibration
+from latentode.evaluation.tally import share_error
 
 __all__ = ["LEVELS", "count_coverage"]
 
@@ -37,7 +38,8 @@ def count_coverage(
         series (n,), of each score.
 
     Returns:
-        Columns task, channel, n_values, own-50, ..., adjusted-50, ...
+        Columns task, channel, n_values, own-50, ..., adjusted-50, ..., and own-90-error and adjusted-90-error, the
+        standard errors of these over series, NaN of fewer than five.
     """
     own = np.abs(hidden.score)[:, None] <= _SCORES
     found = _judge_adjusted(hidden, series, len(channels)) if adjusted else np.full(own.shape, np.nan)
@@ -53,8 +55,15 @@ def count_coverage(
                     row |= {
                         f"{kind}-{level}": float(share) for level, share in zip(LEVELS, shares, strict=True)
                     }
+                for kind, inside in (("own", own), ("adjusted", found)):
+                    row[f"{kind}-90-error"] = _error(inside[chosen, LEVELS.index(90)], series[chosen])
                 rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _error(inside: np.ndarray, series: np.ndarray) -> float:
+    _, number = np.unique(series, return_inverse=True)
+    return float(share_error(np.bincount(number, inside), np.bincount(number)))
 
 
 def _judge_adjusted(hidden: HiddenScores, series: np.ndarray, n_channels: int) -> np.ndarray:

@@ -22,9 +22,9 @@ MAX_CHANNELS = 6
 # Sentences of one kind that a summary holds at most.
 MAX_SENTENCES = 12
 
-# A band that holds the truth this much more or less often than it says is worth a sentence, and so many
-# values are needed to tell.
-MISS = 0.05
+# A band that holds the truth this much more or less often than it says is worth a sentence, where that is more than
+# chance: so many standard errors off, which takes some series. Of so few values none is said.
+MISS, SURE = 0.05, 2.0
 ENOUGH_VALUES = 100
 
 # A skill that is worse than ten times the rival's error is no number to read.
@@ -60,7 +60,8 @@ class Evaluation:
             excluded), lead_mean (mean over the values), as numbers where times are, else Timedeltas;
             predictor; n_values (predictions scored) and n_series (that hold them);
             rmse, mae, with their intervals rmse-lo, rmse-hi, mae-lo, mae-hi;
-            crps, and for each level coverage-90 (share of the truth in the band) and width-90 (its mean
+            crps, and for each level coverage-90 (share of the truth in the band), coverage-90-error (its standard
+            error over series, NaN of fewer than five) and width-90 (its mean
             width), of the latent ODE only;
             skill = 1 - RMSE of the latent ODE / RMSE of this predictor, skill-lo, skill-hi; the same of the MAE
             as mae_skill, mae_skill-lo, mae_skill-hi; of the rivals only.
@@ -156,11 +157,12 @@ class Evaluation:
         rows = self._told(task)
         rows = rows[(rows["predictor"] == MODEL) & (rows["n_values"] >= ENOUGH_VALUES)]
         miss = rows[f"coverage-{level:g}"] - level / 100
+        least = np.maximum(MISS, SURE * rows[f"coverage-{level:g}-error"])
         return [
             f"{_cell(row['channel'], row['lead'])}: {level:g} % bands hold {100 * row[f'coverage-{level:g}']:.0f} %, "
             f"too {'narrow' if gap < 0 else 'wide'}"
-            for (_, row), gap in zip(rows.iterrows(), miss, strict=True)
-            if abs(gap) > MISS
+            for (_, row), gap, worth in zip(rows.iterrows(), miss, least, strict=True)
+            if abs(gap) > worth
         ]
 
     def _heading(self, task: str) -> str:

@@ -11,7 +11,7 @@ import pandas as pd
 from latentode.evaluation.bins import LeadBins
 from latentode.metrics import crps_quantiles, skill
 
-__all__ = ["ALL_LEADS", "INTERVAL", "MODEL", "Tally"]
+__all__ = ["ALL_LEADS", "INTERVAL", "MODEL", "Tally", "share_error"]
 
 MODEL = "latent ODE"
 ALL_LEADS = "all"
@@ -19,7 +19,7 @@ ALL_LEADS = "all"
 # Coverage in percent of the bootstrap's intervals.
 INTERVAL = 90
 
-# Fewer series than this say next to nothing of how much series differ; intervals are NaN then.
+# Fewer series than this say next to nothing of how much series differ; intervals and errors of shares are NaN then.
 MIN_TO_BOOTSTRAP = 5
 
 # Bootstrap draws that are weighed at once.
@@ -46,7 +46,7 @@ class Tally:
         self.squares = {name: np.zeros(shape) for name in predictors}
         self.absolutes = {name: np.zeros(shape) for name in predictors}
         self.leads, self.crps = np.zeros(shape[1:]), np.zeros(shape[1:])
-        self.inside = {level: np.zeros(shape[1:]) for level in levels}
+        self.inside = {level: np.zeros(shape) for level in levels}
         self.widths = {level: np.zeros(shape[1:]) for level in levels}
 
     def add(
@@ -88,7 +88,7 @@ class Tally:
         self.leads += by_bin(np.broadcast_to(lead[:, None], truth.shape))
         bands = {level: (low[order], high[order]) for level, (low, high) in bands.items()}
         for level, (low, high) in bands.items():
-            self.inside[level] += by_bin((low <= truth) & (truth <= high))
+            self.inside[level][cell] += by_cell(((low <= truth) & (truth <= high)).astype(np.float64))
             self.widths[level] += by_bin(high - low)
         if bands:
             self.crps += by_bin(_crps(truth, bands))
@@ -126,7 +126,9 @@ class Tally:
             columns |= self._with_interval(measure, estimates[measure], intervals)
         columns["crps"] = models_own(self.crps) if self.levels else np.nan
         for level in self.levels:
-            columns[f"coverage-{level:g}"] = models_own(self.inside[level])
+            columns[f"coverage-{level:g}"] = models_own(self.inside[level].sum(0))
+            error = share_error(_with_all(self.inside[level], axis=1), _with_all(self.counts, axis=1))
+            columns[f"coverage-{level:g}-error"] = self._column(np.where(of_model, error, np.nan))
             columns[f"width-{level:g}"] = models_own(self.widths[level])
         for measure, of in (("skill", "rmse"), ("mae_skill", "mae")):
             found = np.where(of_model, np.nan, skill(estimates[of][:1], estimates[of]))
@@ -183,6 +185,20 @@ class Tally:
                 intervals[measure][..., channel] = _quantiles(errors, edges)
                 intervals[of][:, 1:, :, channel] = _quantiles(skill(errors[:1], errors[1:]), edges)
         return estimates, intervals
+
+
+def share_error(inside: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Standard error of the share sum(inside) / sum(counts) over series, whose own values are alike; NaN of too few.
+
+    Shapes:
+        (S, ...), numbers of each series -> (...).
+    Source: Cochran 1977, "Sampling Techniques", section 6.3, of a ratio.
+    """
+    n_series, total = (counts > 0).sum(0), counts.sum(0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        apart = inside - counts * (inside.sum(0) / total)
+        error = np.sqrt((apart**2).sum(0) * n_series / (n_series - 1)) / total
+    return np.where(n_series >= MIN_TO_BOOTSTRAP, error, np.nan)
 
 
 def _crps(truth: np.ndarray, bands: Mapping[float, tuple[np.ndarray, np.ndarray]]) -> np.ndarray:

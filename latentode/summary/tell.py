@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from latentode.calibration import MIN_SERIES
-from latentode.evaluation.report import ENOUGH_VALUES, MISS
+from latentode.evaluation.report import ENOUGH_VALUES, MISS, SURE
 from latentode.fitted import Fitted
 from latentode.frames import CategoryColumn, NumberColumn
 from latentode.likelihoods import Likelihood
@@ -220,12 +220,14 @@ def _of_bands(coverage: pd.DataFrame | None, *, calibrated: bool) -> list[str]:
         return []
     kind = "adjusted-90" if calibrated and bool(coverage["adjusted-90"].notna().any()) else "own-90"
     before = " before they were widened" if calibrated and kind == "own-90" else ""
+    if f"{kind}-error" not in coverage:  # in the files of earlier versions
+        return []
     told = coverage[coverage["n_values"] >= ENOUGH_VALUES]
     return [
         f"{row['channel']}, to {row['task']}: 90 % bands hold {100 * row[kind]:.0f} % of the withheld values{before}, "
         f"too {'narrow' if row[kind] < 0.9 else 'wide'}"
         for _, row in told.iterrows()
-        if abs(row[kind] - 0.9) > MISS
+        if abs(row[kind] - 0.9) > np.maximum(MISS, SURE * row[f"{kind}-error"])
     ]
 
 
