@@ -314,22 +314,33 @@ def test_bands_that_are_not_adjusted_are_remarked_on(fitted_to_swings):
     one, ahead, number = np.ones(1), np.zeros(1, dtype=bool), np.zeros(1, dtype=np.int64)
     far_out = HiddenScores(3 * one, one, ahead, number, number, one, one, number)
     widened = fit_calibration(far_out, number, 2)
-    takes = "to adjust them by lead time and channel takes 20 withheld series"
+    takes = "adjusting them by lead time and channel takes 20 withheld series"
     for calibration, told in [
         (
             None,
-            f"bands are what the model believes: {takes}, and the 9 there were did not find them too narrow",
+            f"bands are the model's own, which were not too narrow on the 9 withheld series; {takes}",
         ),
-        (widened, f"bands are widened 1.9 times, as the 9 there were asked for: {takes}"),
+        (widened, f"bands are widened 1.9 times, by how narrow they were on the 9 withheld series; {takes}"),
     ]:
         adjusted = replace(fitted, calibration=calibration)
-        assert summarize(adjusted, parameters).remarks.count(told) == 1
+        remarks = summarize(adjusted, parameters).remarks
+        assert remarks.count(told) == 1
+        farthest = fitted.verdict.validation.table.query("task == 'extrapolate' and lead != 'all'")[
+            "lead"
+        ].iloc[0]
+        assert farthest.startswith("up to ")
+        assert (
+            f"forecasts were tried {farthest} ahead; of errors and bands farther ahead nothing is known"
+            in remarks
+        )
         unasked = summarize(adjusted, parameters | {"calibrate": False}).remarks
-        assert not any("to adjust them" in remark for remark in unasked)
+        assert not any("adjusting them" in remark for remark in unasked)
     hardly = replace(fitted, calibration=Calibration(Curves.widened(2, 1.02), Curves.widened(2, 1.02)))
-    assert "bands are hardly widened, as the 9 there were asked for" in str(summarize(hardly, parameters))
+    assert "bands are hardly widened, by how narrow they were on the 9 withheld" in str(
+        summarize(hardly, parameters)
+    )
     by_rows = replace(fitted, verdict=replace(fitted.verdict, withheld="rows"), calibration=widened)
-    assert "as the rows withheld of few series asked for" in str(summarize(by_rows, parameters))
+    assert "by how narrow they were on the rows withheld of few series" in str(summarize(by_rows, parameters))
 
 
 def test_bands_that_few_series_widened_are_judged_as_they_were_before(fitted_to_swings):

@@ -10,6 +10,7 @@ import pandas as pd
 
 from latentode.calibration import MIN_SERIES
 from latentode.evaluation.report import ENOUGH_VALUES, MISS, SURE
+from latentode.evaluation.tally import ALL_LEADS
 from latentode.fitted import Fitted
 from latentode.frames import CategoryColumn, NumberColumn
 from latentode.likelihoods import Likelihood
@@ -198,21 +199,34 @@ def _of_calibration(fitted: Fitted, parameters: Mapping[str, Any]) -> list[str]:
     if verdict is None or not parameters["calibrate"]:
         return []
     n = verdict.n_withheld
-    told = {
-        "series": f"the {n} there were" if n > 1 else "the one there was",
+    withheld = {
+        "series": f"the {n} withheld series" if n > 1 else "the withheld series",
         "parts": f"the {n} withheld parts of few series" if n > 1 else "the withheld part of few series",
         "rows": "the rows withheld of few series",
         "nothing": "",
     }[verdict.withheld]
-    needed = f"to adjust them by lead time and channel takes {MIN_SERIES} withheld series"
+    needed = f"adjusting them by lead time and channel takes {MIN_SERIES} withheld series"
+    if not withheld:
+        return [f"bands are the model's own: {needed}, and nothing was withheld"]
     if fitted.calibration is None:
-        found = f"{told} did not find them too narrow" if told else "nothing was withheld"
-        return [f"bands are what the model believes: {needed}, and {found}"]
+        return [
+            f"bands are the model's own, which were not too narrow on {withheld}; {needed}",
+            *_farthest(verdict),
+        ]
     if fitted.calibration.factor is None:
         return []
     factor = f"{fitted.calibration.factor:.2g}"
     widened = "hardly widened" if factor == "1" else f"widened {factor} times"
-    return [f"bands are {widened}, as {told} asked for: {needed}"]
+    return [f"bands are {widened}, by how narrow they were on {withheld}; {needed}", *_farthest(verdict)]
+
+
+def _farthest(verdict: Verdict) -> list[str]:
+    """How far ahead what few series withheld had to be foretold."""
+    if verdict.validation is None or "extrapolate" not in verdict.validation.scopes:
+        return []
+    table = verdict.validation.table
+    asked = table.loc[(table["task"] == "extrapolate") & (table["lead"] != ALL_LEADS), "lead"].iloc[-1]
+    return [f"forecasts were tried {asked} ahead; of errors and bands farther ahead nothing is known"]
 
 
 def _of_bands(coverage: pd.DataFrame | None, *, calibrated: bool) -> list[str]:
