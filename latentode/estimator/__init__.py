@@ -61,7 +61,7 @@ class LatentODE(Fitting, Solving, Asking, Latents, Scoring, Files, BaseEstimator
             trajectory is: for noise that is larger at some times or in some series than in others.
         residual: kernel of the residual process: "ou" (limit: last value, linear interpolation),
             "matern32", "iou" (limit: constant velocity), or one for each channel; "auto" takes for each
-            channel which of the first two predicts the validation data better; None is the plain latent ODE.
+            channel which predicts the validation data best, "iou" by a margin; None is the plain latent ODE.
         span: the time that one z0 answers for, a number in the units of numeric times or a length of time such as
             "30D"; longer series are read through spans that overlap by half and are joined without a jump, and
             trained on in parts of that length, which begin elsewhere each time. What lies ahead is foretold from the
