@@ -211,6 +211,24 @@ def test_evaluate_prints_the_summary_and_writes_the_table(model_file, labs, tmp_
     assert found["lead_to"].max() <= 5
 
 
+def test_evaluate_asks_after_a_time(model_file, labs, tmp_path, capsys):
+    read = read_table(str(labs), id_col="patient", time_col="hours")
+    arguments = ["--task", "extrapolate", "--leads", "1", "--level", "90"]
+    assert run("evaluate", model_file, labs, *arguments, "--after", "6") == 0
+    report = LatentODE.load(model_file).evaluate(read, after=6, task="extrapolate", leads=1, level=[90.0])
+    assert capsys.readouterr().out == f"{report}\n"
+    assert str(report).startswith("Extrapolation after 6: ")
+    dated = read.assign(hours=pd.Timestamp("2026-03-01") + pd.to_timedelta(read["hours"], "h"))
+    dated.to_csv(tmp_path / "dated.csv", index=False)
+    model = LatentODE("patient", "hours", max_iter=2, residual=None, random_state=0).fit(dated)
+    model.save(tmp_path / "m")
+    assert (
+        run("evaluate", tmp_path / "m", tmp_path / "dated.csv", *arguments, "--after", "2026-03-01T06:00")
+        == 0
+    )
+    assert capsys.readouterr().out.startswith("Extrapolation after 2026-03-01 06:00:00: ")
+
+
 def test_a_table_of_an_index_and_one_of_a_single_series_are_answered(tmp_path, labs, capsys):
     frame = make_frame().set_index(["patient", "hours"])
     LatentODE(max_iter=2, residual=None, random_state=0).fit(frame).save(tmp_path / "m")
@@ -338,6 +356,14 @@ MISTAKES = {
     "edges of another kind": (
         ["evaluate", "MODEL", "DATA", "--leads", "6h", "24h"],
         "--leads must be a number, as the model's times are; got '6h'",
+    ),
+    "no time": (
+        ["evaluate", "MODEL", "DATA", "--after", "noon"],
+        "--after holds 'noon' .*, which is neither a number nor an ISO 8601 date",
+    ),
+    "a time of another kind": (
+        ["evaluate", "MODEL", "DATA", "--after", "2026-03-01"],
+        "after holds times of kind 'datetime', where the model's are of kind 'number'; give a number",
     ),
     "unknown rival": (
         ["evaluate", "MODEL", "DATA", "--baselines", "oracle"],

@@ -88,6 +88,9 @@ def make_parser() -> argparse.ArgumentParser:
     evaluate = add("evaluate", texts.EVALUATE)
     _add_model_and_data(evaluate)
     evaluate.add_argument("--train", metavar="FILE", help="table of the fit, for the ridge regression")
+    evaluate.add_argument(
+        "--after", metavar="TIME", help="ask of rows later than this alone, where the fit's rows are up to it"
+    )
     evaluate.add_argument("--task", choices=TASKS, help="what is asked; what the model is for, if not given")
     evaluate.add_argument(
         "--leads",

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from latentode.cli.files import check_folder, write_table
+from latentode.cli.files import check_folder, read_clock, write_table
 from latentode.cli.questions import length, model_and_data, table_for
 from latentode.estimator import LatentODE
 
@@ -40,6 +40,7 @@ def evaluate(chosen: argparse.Namespace) -> None:
         task=chosen.task,
         leads=_leads(chosen.leads, model),
         horizon=None if chosen.horizon is None else length(chosen.horizon, model, "--horizon"),
+        after=None if chosen.after is None else next(iter(read_clock([chosen.after], "--after"))),
         level=chosen.level,
         point=chosen.point,
         baselines=chosen.baselines,

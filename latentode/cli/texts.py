@@ -84,9 +84,11 @@ EVALUATE = """\
 Print errors, CRPS and coverage by lead time beside those of trivial answers.
 
 And say in words where the model does not win. Give it series that no fit has seen; with --train, the table of the
-fit, a ridge regression is among the rivals.
+fit, a ridge regression is among the rivals. Or give it the series of the fit, longer by what came since, and with
+--after the time up to which they were fitted: what is later is asked, what is before is known.
 
   latentode evaluate labs.latentode unseen.csv --train labs.csv --leads 6h 24h 48h --out errors.csv
+  latentode evaluate log.latentode log.csv --after 2026-03-01T12:00 --leads 6h 24h 48h
 """
 
 PLOT = """\

@@ -117,6 +117,7 @@ class Scoring(Reading):
         horizon: Any = None,
         n_origins: int = 5,
         hide: float = 0.3,
+        after: Any = None,
         level: float | Sequence[float] | None = (50, 80, 90, 95),
         point: str = "mean",
         baselines: Sequence[str] | None = None,
@@ -128,7 +129,8 @@ class Scoring(Reading):
 
         To extrapolate, each series is cut at several origins and what follows is predicted from what is
         before; to interpolate, rows are hidden at random and predicted from the others. What is hidden
-        from the model is hidden from the baselines. Evaluate on series that no fit has seen. Values too far out to be
+        from the model is hidden from the baselines. Evaluate on series that no fit has seen, or, of a model that was
+        fitted to the rows of long ones up to some time, on what is `after` it. Values too far out to be
         read (`predict`) are neither shown nor scored, and a warning names them.
 
         Args:
@@ -140,6 +142,11 @@ class Scoring(Reading):
             n_origins: contexts made of each series: origins, evenly over its rows from a third to the end,
                 or random hidings.
             hide: share of a series' rows that is hidden to interpolate; its first and last never are.
+            after: a time on the clock of X (a number, a datetime or its text, a Timedelta). Only rows later than it
+                are hidden, and contexts hold all that was observed up to it: the first origin is at it, and the
+                others follow after equal steps of the rows behind it; `hide` is a share of these rows. The model must
+                have been fitted to rows up to it alone, as must what is given as `train`. Series without rows
+                enough behind it are left out; those that begin later are asked as without it.
             level: coverages of the bands in percent. CRPS is computed from the bands' bounds; without any
                 there is none.
             point: which answer the errors are of, the "mean" or the "median".
@@ -147,7 +154,8 @@ class Scoring(Reading):
                 "training mean", "ridge"; None takes all that suit a task. Of a channel that a context does
                 not show they answer the training mean.
             train: the frame of `fit`, or one like it: "ridge", a regression on features of the context, is
-                fitted to it, cut as X is. A model does not keep it. A warning says where series of X are in it.
+                fitted to it, cut as X is without `after`. A model does not keep it. A warning says where series of
+                X are in it; with `after`, where rows of theirs that are later than it are.
             n_bootstrap: draws of series behind the intervals of errors and skills; 0 for none.
             random_state: decides what is hidden and the draws.
 
@@ -156,8 +164,9 @@ class Scoring(Reading):
             holds every figure.
 
         Raises:
-            ValueError: where nothing can be hidden (every series has a row or two), ridge is asked for without
-                `train`, or edges and names make no sense.
+            ValueError: where nothing can be hidden (every series has a row or two, or none after `after`), ridge is
+                asked for without `train`, or edges and names make no sense.
+            TypeError: where lead times or `after` are of another kind than the clock of X.
 
         Example:
             >>> from latentode import LatentODE
@@ -179,6 +188,7 @@ class Scoring(Reading):
             horizon=horizon,
             n_origins=n_origins,
             hide=hide,
+            after=after,
             level=level,
             baselines=baselines,
             n_bootstrap=n_bootstrap,

@@ -49,6 +49,11 @@ class Observations:
     def instants(self) -> Instants:
         return self.table.times[self.source]
 
+    def count_later(self, moment: Instants) -> np.ndarray:
+        """How many of each series' rows are later than a moment (1,): (n_series,)."""
+        later = np.concatenate([[0], np.cumsum(self.instants.since(moment) > 0)])
+        return np.diff(later[self.starts])
+
 
 @dataclass(frozen=True)
 class Cuts:
@@ -91,18 +96,30 @@ class Cuts:
 
 
 def cut(
-    observations: Observations, task: str, n_cuts: int, hide: float, names: list[str], seed: int
+    observations: Observations,
+    task: str,
+    n_cuts: int,
+    hide: float,
+    names: list[str],
+    seed: int,
+    after: Instants | None = None,
 ) -> tuple[Cuts, int]:
     """Cuts of every series that has rows enough, and how many have not.
 
     "extrapolate": origins after (almost) equal steps of the rows between a third of a series and its end;
     "interpolate": a share `hide` of the rows between the first and the last, drawn anew for every cut by
     the series' name and the seed, so that companions change nothing.
+
+    Args:
+        after: every cut shows all rows up to it, (1,): origins are after equal steps of the rows behind it, the
+            first at it, and the share `hide` is of these rows. A series that begins later is cut as without it.
     """
     lengths = np.diff(observations.starts)
-    enough = np.flatnonzero(lengths >= MIN_ROWS[task])
+    n_known = np.zeros_like(lengths) if after is None else lengths - observations.count_later(after)
+    n_hideable = lengths - np.maximum(n_known, 1) - (task == "interpolate")
+    enough = np.flatnonzero(n_hideable > 0)
     if task == "extrapolate":
-        series, n_shown = _origins(enough, lengths, n_cuts)
+        series, n_shown = _origins(enough, lengths, n_known, n_cuts)
     else:
         series, n_shown = enough.repeat(n_cuts), np.zeros(len(enough) * n_cuts, dtype=np.int64)
     n_rows = lengths[series]
@@ -116,20 +133,22 @@ def cut(
         for number, one in enumerate(enough):
             generator = named_generator(("hidden", names[one]), seed)
             block = shown[starts[number * n_cuts] : starts[(number + 1) * n_cuts]].reshape(n_cuts, -1)
-            n_inner = lengths[one] - 2
-            n_hidden = int(np.clip(round(hide * lengths[one]), 1, n_inner))
-            order = generator.random((n_cuts, n_inner)).argsort(axis=1)
-            np.put_along_axis(block, 1 + order[:, :n_hidden], False, axis=1)
+            n_hidden = int(np.clip(round(hide * (lengths[one] - n_known[one])), 1, n_hideable[one]))
+            order = generator.random((n_cuts, n_hideable[one])).argsort(axis=1)
+            np.put_along_axis(block, max(n_known[one], 1) + order[:, :n_hidden], False, axis=1)
     lead = _distance(observations.times[rows], shown, starts)
-    n_short = int(((lengths > 0) & (lengths < MIN_ROWS[task])).sum())
+    n_short = int((lengths > 0).sum()) - len(enough)
     return Cuts(series, starts, rows, shown, lead), n_short
 
 
-def _origins(series: np.ndarray, lengths: np.ndarray, n_cuts: int) -> tuple[np.ndarray, np.ndarray]:
+def _origins(
+    series: np.ndarray, lengths: np.ndarray, n_known: np.ndarray, n_cuts: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Number of rows shown at each origin, series by series; short series have fewer origins."""
     share = FIRST_ORIGIN + (1 - FIRST_ORIGIN) * (np.arange(n_cuts) + 0.5) / n_cuts
-    n_rows = lengths[series][:, None]
+    n_rows, known = lengths[series][:, None], n_known[series][:, None]
     n_shown = np.clip(np.round(share * n_rows).astype(np.int64), 1, n_rows - 1)
+    n_shown = np.where(known > 0, known + np.arange(n_cuts) * (n_rows - known) // n_cuts, n_shown)
     new = np.ones(n_shown.shape, dtype=bool)
     new[:, 1:] = np.diff(n_shown, axis=1) > 0
     return np.broadcast_to(series[:, None], n_shown.shape)[new], n_shown[new]

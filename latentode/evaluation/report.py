@@ -69,11 +69,13 @@ class Evaluation:
             than five series.
         scopes: how many series and contexts each task had.
         levels: coverages of the bands, in percent.
+        after: the time after which rows were asked, None where all were.
     """
 
     table: pd.DataFrame
     scopes: dict[str, Scope]
     levels: tuple[float, ...]
+    after: str | None = None
 
     def summary(self, metric: str = "rmse") -> str:
         """The evaluation in words and small tables.
@@ -169,9 +171,11 @@ class Evaluation:
         scope, (title, contexts, clock) = self.scopes[task], TITLES[task]
         short = ""
         if scope.n_short:
-            short = f"; {scope.n_short} series of fewer than {scope.min_rows} rows left out"
+            few = f"fewer than {scope.min_rows} rows" if self.after is None else "too few rows after it"
+            short = f"; {scope.n_short} series of {few} left out"
         plural = "1 series" if scope.n_series == 1 else f"{scope.n_series} series"
-        return f"{title}: {plural}, {scope.n_contexts} {contexts}{short}\nBy {clock}:"
+        after = "" if self.after is None else f" after {self.after}"
+        return f"{title}{after}: {plural}, {scope.n_contexts} {contexts}{short}\nBy {clock}:"
 
     def _comparison(self, task: str, metric: str) -> pd.DataFrame:
         """Errors by channel, lead (rows) and predictor (columns), with the skill against each rival."""

@@ -26,7 +26,7 @@ from latentode.evaluation.bins import LeadBins
 from latentode.evaluation.cuts import MIN_ROWS, Cuts, Observations, cut
 from latentode.evaluation.report import Evaluation, Scope
 from latentode.evaluation.tally import MODEL, Tally
-from latentode.frames import Questions, SeriesTable, Statics
+from latentode.frames import Instants, Questions, SeriesTable, Statics, read_moment
 from latentode.frames.columns import shown
 
 __all__ = ["RIVALS", "Settings", "evaluate"]
@@ -75,6 +75,7 @@ class Settings:
     n_bootstrap: int = 1000
     seed: int = 0
     verbose: int = 0
+    after: Any = None
 
     def __post_init__(self) -> None:
         check_number("n_origins", self.n_origins, integer=True)
@@ -114,24 +115,23 @@ def evaluate(
 
     Raises:
         ValueError: where no series has rows enough, or ridge is asked for without training data.
+        ValueError, TypeError: for an `after` that is no time on the table's clock.
     """
+    after = None if settings.after is None else _After(*read_moment(settings.after, "after", table))
     if training is None and "ridge" in (settings.baselines or ()):
         raise ValueError(
             "the baseline 'ridge' is fitted to training data; give them as train=, e.g. the frame of `fit`"
         )
     if training is not None:
-        _warn_of_overlap(table, training)
+        _warn_of_overlap(table, training, after)
     observations = Observations.of(table, statics)
     known = None if training is None else Observations.of(training, statics)
     tables, scopes = [], {}
     for number, task in enumerate(settings.tasks):
         generator = np.random.default_rng([settings.seed, number])
-        cuts, n_short = _cut(observations, task, settings)
+        cuts, n_short = _cut(observations, task, settings, after)
         if not len(cuts):
-            raise ValueError(
-                f"nothing can be hidden: to {task}, a series needs {MIN_ROWS[task]} observed rows at least, and "
-                f"none of {len(table.ids)} has them"
-            )
+            raise ValueError(_nothing_hidden(observations, task, after))
         hidden = ~cuts.shown
         bins = LeadBins.of(settings.leads, settings.horizon, table.times.kind, cuts.lead[hidden])
         rivals: dict[str, Callable[..., np.ndarray]] = {}
@@ -148,37 +148,70 @@ def evaluate(
                 bar.update(len(chunk))
         tables.append(tally.table(task, settings.n_bootstrap, generator))
         scopes[task] = Scope(len(np.unique(cuts.series)), n_short, len(cuts), MIN_ROWS[task])
-    return Evaluation(pd.concat(tables, ignore_index=True), scopes, tuple(levels))
+    asked_after = None if after is None else after.told
+    return Evaluation(pd.concat(tables, ignore_index=True), scopes, tuple(levels), asked_after)
 
 
-def _warn_of_overlap(table: SeriesTable, training: SeriesTable) -> None:
-    """Of series that stand in both frames, half their rows at least alike."""
+@dataclass(frozen=True)
+class _After:
+    """The time after which rows are asked, as it reads and as instants (1,)."""
+
+    told: str
+    instant: Instants
+
+
+def _nothing_hidden(observations: Observations, task: str, after: _After | None) -> str:
+    table, needed = observations.table, f"{MIN_ROWS[task]} observed rows at least"
+    if after is not None:
+        elapsed = observations.instants.since(after.instant)
+        if len(elapsed) and elapsed.max() <= 0:
+            last = table.roles.time_of(table.frame)[observations.source[elapsed.argmax()]]
+            return f"nothing was observed after {after.told}: the last row that holds a value is at {last}"
+        needed = f"{needed}, {MIN_ROWS[task] - 1} of them after {after.told}"
+    return f"nothing can be hidden: to {task}, a series needs {needed}, and none of {len(table.ids)} has them"
+
+
+def _warn_of_overlap(table: SeriesTable, training: SeriesTable, after: _After | None) -> None:
+    """Of series that stand in both frames, half their rows at least alike; of their rows after a time, if given.
+
+    Up to it rows are meant to be in both. Behind it a few in train give the series away, however many it lacks.
+    """
     common = table.ids.intersection(training.ids)
     if not len(common):
         return
-    rows, found = (_rows_of(common, one) for one in (table, training))
+    rows, found = (_rows_of(common, one, after) for one in (table, training))
     alike = rows.merge(found.drop_duplicates())["series"].value_counts()
-    share = (alike / rows["series"].value_counts()).dropna()
+    share = (alike / (rows if after is None else found)["series"].value_counts()).dropna()
     both = common[share.index[share >= SAME]]
-    if len(both):
-        warn_user(
-            f"{len(both)} of {len(table.ids)} series to evaluate on are in train as well, such as {shown(both[0])}: "
-            "who was fitted to them, the model or ridge, knows what is hidden. Evaluate on series that no fit has seen"
+    if not len(both):
+        return
+    which, such = f"{len(both)} of {len(table.ids)} series to evaluate on", f", such as {shown(both[0])}"
+    told = f"{which} are in train as well{such}", "Evaluate on series that no fit has seen"
+    if after is not None:
+        told = (
+            f"{which} have rows after {after.told} in train as well{such}",
+            "Fit to rows up to that time, and give these as train",
         )
+    warn_user(f"{told[0]}: who was fitted to them, the model or ridge, knows what is hidden. {told[1]}")
 
 
-def _rows_of(ids: pd.Index, table: SeriesTable) -> pd.DataFrame:
-    """The observed rows of some series: number of the series, time and values."""
+def _rows_of(ids: pd.Index, table: SeriesTable, after: _After | None) -> pd.DataFrame:
+    """The observed rows of some series, after a time if given: number of the series, time and values."""
     series = ids.get_indexer(table.ids)[table.codes]
     rows = (series >= 0) & table.observed_rows
+    if after is not None:
+        rows &= table.times.since(after.instant) > 0
     columns = {"series": series, "whole": table.times.whole.astype(np.float64), "part": table.times.part}
     columns |= {f"value {number}": values for number, values in enumerate(table.values.T)}
     return pd.DataFrame({name: column[rows] for name, column in columns.items()})
 
 
-def _cut(observations: Observations, task: str, settings: Settings) -> tuple[Cuts, int]:
+def _cut(
+    observations: Observations, task: str, settings: Settings, after: _After | None = None
+) -> tuple[Cuts, int]:
     names = [repr(name) for name in observations.table.ids.tolist()]
-    return cut(observations, task, settings.n_origins, settings.hide, names, settings.seed)
+    moment = None if after is None else after.instant
+    return cut(observations, task, settings.n_origins, settings.hide, names, settings.seed, moment)
 
 
 @dataclass(frozen=True)
@@ -269,6 +302,8 @@ def _fit_ridge(
     generator: np.random.Generator,
 ) -> Callable[..., np.ndarray]:
     """Ridge, fitted to training series that are cut as those evaluated are, at lead times within the bins.
+
+    All along, whatever is asked of those evaluated: what is in train is known.
 
     A random part of the cuts where there are more than RIDGE_NUMBERS numbers in their rows.
     """

@@ -4,7 +4,7 @@ from latentode.frames.arrays import as_array
 from latentode.frames.clock import Instants, read_times
 from latentode.frames.layout import SAMPLE, answer, answer_rows, float_dtype
 from latentode.frames.libraries import answers_in_kind, to_pandas
-from latentode.frames.questions import Questions, ask_ahead, ask_rows, ask_times, read_asked
+from latentode.frames.questions import Questions, ask_ahead, ask_rows, ask_times, read_asked, read_moment
 from latentode.frames.roles import Roles
 from latentode.frames.scaling import Scaling
 from latentode.frames.statics import CategoryColumn, NumberColumn, Statics, StaticValues
@@ -31,6 +31,7 @@ __all__ = [
     "float_dtype",
     "read_asked",
     "read_frame",
+    "read_moment",
     "read_times",
     "to_pandas",
 ]

@@ -16,7 +16,7 @@ from latentode.frames.roles import Roles
 from latentode.frames.scaling import Scaling
 from latentode.frames.table import SeriesTable, read_keys
 
-__all__ = ["Questions", "ask_ahead", "ask_rows", "ask_times", "read_asked"]
+__all__ = ["Questions", "ask_ahead", "ask_rows", "ask_times", "read_asked", "read_moment"]
 
 PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
@@ -112,6 +112,25 @@ def read_asked(
         raise ValueError("times holds missing or infinite times; every time must be finite")
     given = as_index(times).infer_objects()
     return (given if isinstance(given, pd.PeriodIndex) else asked), instants
+
+
+def read_moment(time: Any, what: str, table: SeriesTable) -> tuple[str, Instants]:
+    """A single time on a table's clock: how it reads, in the zone of the table, and as instants (1,).
+
+    Raises:
+        ValueError: for one that is missing or infinite.
+        TypeError: for several, and for a time of another kind than the table's.
+    """
+    if not isinstance(time, str) and (isinstance(time, Collection) or np.ndim(time)):
+        raise TypeError(f"{what} must be a single time; got a {type(time).__name__}")
+    zone = getattr(table.roles.time_of(table.frame), "tz", None)
+    asked = parse_times([time], what, like=table.times, zone=zone)
+    instants = read_times(asked, what, like=table.times)
+    if not (np.isfinite(instants.whole) & np.isfinite(instants.part)).all():
+        raise ValueError(f"{what} must be a finite time; got {time!r}")
+    if zone is not None and isinstance(asked, pd.DatetimeIndex):
+        asked = asked.tz_convert(zone)
+    return str(asked[0]), instants
 
 
 def _no_list(times: Any, like: Instants, zone: Any, roles: Roles | None) -> str:

@@ -24,6 +24,9 @@ __all__ = [
 # What pandas calls objects that are times.
 MOMENTS = ("datetime", "datetime64", "date", "time", "timedelta", "timedelta64", "period")
 
+# What messages call times that a user asks by; all others are those of a frame.
+_ASKED = ("times", "after")
+
 _OFFSET = r"(Z|[+-]\d\d:?\d\d)$"
 _DAY_OR_MONTH_FIRST = r"(\d\d?)([./-])(\d\d?)[./-]\d{4}\b.*"
 
@@ -41,7 +44,7 @@ def text_times(index: pd.Index, what: str, kind: str | None = None) -> str:
     example = f"the first is {known.iloc[0]!r}; "
     if kind in (None, "number") and pd.to_numeric(known, errors="coerce").notna().all():
         return f"{example}convert it first with pd.to_numeric({column})"
-    if what == "times" and kind in ("number", "timedelta"):
+    if what in _ASKED and kind in ("number", "timedelta"):
         return f"{example}{other_kind(what, kind)}"
     iso = reads_as_date(known)
     if iso.all():
@@ -104,6 +107,12 @@ def mixed_zones(index: pd.Index, what: str) -> str | None:
 
 def other_kind(what: str, wanted: str) -> str:
     """What to give in place of times of another kind than the model's."""
+    if what == "after":
+        return {
+            "datetime": "write a date such as '2026-03-29 12:00'",
+            "number": "give a number in the unit of the data's times",
+            "timedelta": "give a length of time such as pd.Timedelta('48h')",
+        }[wanted]
     if what != "times":
         return "use the same kind of time for fitting and predicting"
     return {
@@ -118,13 +127,13 @@ def other_kind(what: str, wanted: str) -> str:
 def add_zone(what: str, zone: Any) -> str:
     """How datetimes get the time zone that they lack; `zone` is that of the data at hand, or None."""
     column = _expression(what)
-    if what == "times":
-        column = "pd.to_datetime(times)"
+    if what in _ASKED:
+        column = "pd.to_datetime(times)" if what == "times" else f"pd.Timestamp({what})"
     elif column.startswith("df["):
         column += ".dt"
     if zone is None:
         return f"{column}.tz_localize(...), with the zone that they are of, adds it"
-    offset = "write the offset, e.g. '2026-03-29 12:00+00:00', or " if what == "times" else ""
+    offset = "write the offset, e.g. '2026-03-29 12:00+00:00', or " if what in _ASKED else ""
     return f"{offset}{column}.tz_localize({str(zone)!r}), if they are of the data's zone, adds it"
 
 
