@@ -114,25 +114,16 @@ def test_one_sensor_is_forecast_from_spans_of_its_past():
         model.summary().facts["withheld"].startswith("3 parts of these series, which chose the weights too")
     )
 
-    found = []
-    for row in range(2400, 2880, 12):
-        known, asked = sensor[:row], sensor[row:]
-        asked = asked[asked.index <= known.index[-1] + pd.Timedelta("6h")]
-        answer = model.predict(known, asked.index, level=90)
-        last = known.ffill().iloc[-1]
-        for name in sensor:
-            inside = asked[name].between(answer[f"{name}-lo-90"], answer[f"{name}-hi-90"])
-            found.append(
-                pd.DataFrame(
-                    {
-                        "ours": np.square(asked[name] - answer[name]),
-                        "last": np.square(asked[name] - last[name]),
-                        "inside": inside,
-                    }
-                )[asked[name].notna().to_numpy()].assign(channel=name)
-            )
-    scored = pd.concat(found).groupby("channel").mean()
-    skill = 1 - np.sqrt(scored["ours"] / scored["last"])
+    report = model.evaluate(
+        sensor,
+        after=sensor.index[2399],
+        task="extrapolate",
+        leads=["6h"],
+        n_origins=40,
+        level=90,
+        baselines=["last value"],
+    )
+    skill = report.table.query("predictor == 'last value' and lead == 'all'").set_index("channel")["skill"]
     assert skill["temperature"] > 0.2
     assert skill["load"] > -0.1
-    assert scored["inside"].between(0.8, 0.99).all()
+    assert report.table.query("lead == 'all'")["coverage-90"].dropna().between(0.8, 0.99).all()
