@@ -17,6 +17,7 @@ from latentode.diagnosis.statics import find_static_texts, look_at_static, look_
 from latentode.diagnosis.unnamed import guess_roles, say_guess
 from latentode.frames import SeriesTable, StaticValues, to_pandas
 from latentode.frames.columns import shown
+from latentode.frames.kinds import PIVOT_FIRST
 from latentode.frames.lenient import read_leniently
 from latentode.holdout import MIN_TO_WITHHOLD
 from latentode.printing import counted
@@ -71,7 +72,8 @@ def diagnose(
     series = _by_series(table)
     findings += _look_at_series(table, series)
     findings.sort(key=lambda finding: ("refused", "suspect", "note").index(finding.severity))
-    suggested, reasons = _suggest(table, findings, candidate, len(refused) > 0)
+    pivoted = any(PIVOT_FIRST in message for message in refused)  # the channels are others then
+    suggested, reasons = _suggest(table, findings, candidate, dropped=len(refused) > 0, pivoted=pivoted)
     return Diagnosis(_facts(table, series), _by_channel(table), series, tuple(findings), suggested, reasons)
 
 
@@ -223,7 +225,12 @@ def _look_at_series(table: SeriesTable, series: pd.DataFrame) -> list[Finding]:
 
 
 def _suggest(
-    table: SeriesTable, findings: list[Finding], candidate: Hashable | None, dropped: bool
+    table: SeriesTable,
+    findings: list[Finding],
+    candidate: Hashable | None,
+    *,
+    dropped: bool,
+    pivoted: bool,
 ) -> tuple[dict[str, Any], dict[str, str]]:
     roles = table.roles
     suggested: dict[str, Any] = {}
@@ -237,7 +244,7 @@ def _suggest(
         suggested["time_col"] = roles.time_name
     useless = {one.column for one in findings if one.kind in ("empty", "constant", "static")} | {candidate}
     useful = [name for name in roles.value_cols if name not in useless]
-    if useful and (len(useful) < len(roles.value_cols) or dropped):
+    if useful and not pivoted and (len(useful) < len(roles.value_cols) or dropped):
         suggested["value_cols"] = useful
         reasons["value_cols"] = "the other columns hold no numbers that change in time"
     constant = {one.column for one in findings if one.kind == "constant"}
