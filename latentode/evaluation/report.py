@@ -12,7 +12,7 @@ import pandas as pd
 
 from latentode._checks import check_choice
 from latentode.evaluation.tally import ALL_LEADS, INTERVAL, MODEL
-from latentode.printing import table_text
+from latentode.printing import counted, table_text
 
 __all__ = ["ENOUGH_VALUES", "MAX_CHANNELS", "MISS", "Evaluation", "Scope"]
 
@@ -33,8 +33,8 @@ WORST_TOLD = -9.99
 _ALL = "all of them"
 
 TITLES = {
-    "extrapolate": ("Extrapolation", "origins", "time since the last row of the context"),
-    "interpolate": ("Interpolation", "random hidings", "time to the nearest row of the context"),
+    "extrapolate": ("Extrapolation", "origin", "time since the last row of the context"),
+    "interpolate": ("Interpolation", "random hiding", "time to the nearest row of the context"),
 }
 
 
@@ -168,8 +168,7 @@ class Evaluation:
         short = ""
         if scope.n_short:
             short = f"; {scope.n_short} series of fewer than {scope.min_rows} rows left out"
-        plural = "1 series" if scope.n_series == 1 else f"{scope.n_series} series"
-        return f"{title}: {plural}, {scope.n_contexts} {contexts}{short}\nBy {clock}:"
+        return f"{title}: {scope.n_series} series, {counted(scope.n_contexts, contexts)}{short}\nBy {clock}:"
 
     def _comparison(self, task: str, metric: str) -> pd.DataFrame:
         """Errors by channel, lead (rows) and predictor (columns), with the skill against each rival."""
