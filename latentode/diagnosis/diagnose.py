@@ -13,6 +13,7 @@ import pandas as pd
 from latentode.diagnosis.channels import look_at_channel
 from latentode.diagnosis.clocks import find_id_column, look_at_clock, look_at_ids, say_length, where_in
 from latentode.diagnosis.report import Diagnosis, Finding
+from latentode.diagnosis.standstill import look_for_standstills
 from latentode.diagnosis.statics import find_static_texts, look_at_static, look_for_static
 from latentode.diagnosis.unnamed import guess_roles, say_guess
 from latentode.frames import SeriesTable, StaticValues, to_pandas
@@ -36,9 +37,9 @@ def diagnose(
     """Describes a frame, says what `fit` would refuse and what looks like a mistake, and suggests settings.
 
     It looks for placeholders such as -999, values and times in other units than the rest, outliers,
-    duplicates, channels that hold nothing to learn, and a forgotten id column. Where neither id nor time is
-    named it says which columns look like them and reads the frame so. It never raises for what is wrong with
-    the data, and changes nothing.
+    sensors that stand still, duplicates, channels that hold nothing to learn, and a forgotten id column. Where
+    neither id nor time is named it says which columns look like them and reads the frame so. It never raises for
+    what is wrong with the data, and changes nothing.
 
     Args:
         df: the data, in any layout that `LatentODE.fit` takes.
@@ -68,6 +69,7 @@ def diagnose(
         findings += look_at_channel(name, values, partial(where_in, table))
         if not table.roles.is_single:
             findings += look_for_static(name, values, table.codes)
+    findings += look_for_standstills(table)
     findings += [finding for one in table.statics for finding in look_at_static(one)]
     series = _by_series(table)
     findings += _look_at_series(table, series)
