@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from latentode import LatentODE, diagnose
+from latentode.datasets import load_storms
 from latentode.frames import read_frame
 from latentode.frames.roles import find_roles
 
@@ -70,6 +71,7 @@ TABLES = {
         "column 'band' tells them apart. If it says what was measured, make a column of each kind first: "
         + PIVOT,
     ),
+    "a band a night": (SURVEY.assign(band=[("g", "r")[k // 4 % 2] for k in SURVEY.index]), ROLES, PIVOT),
     "some missing": (
         SURVEY.assign(band=SURVEY["band"].where(SURVEY.index % 7 > 0)),
         ROLES,
@@ -132,6 +134,10 @@ NO_KINDS = {
         SURVEY.assign(band=CLASSES.where(SURVEY.index != 3, "y")),
         "drop it, or leave it out",
     ),
+    "a state that lasts": (
+        SURVEY.assign(band=[("low", "high")[k // 20 % 2] for k in SURVEY.index]),
+        "drop it, or leave it out",
+    ),
     "numbers as text": (SURVEY.assign(band=["1", "2"] * (len(SURVEY) // 2)), "pd.to_numeric"),
 }
 
@@ -149,6 +155,18 @@ def test_a_descriptor_with_a_slip_is_not_taken_for_kinds():
     with pytest.raises(ValueError, match=r"two values .* make it a channel, or keep one value") as refused:
         read_frame(slipped, **ROLES, static_cols=["band"])
     assert "pivot" not in str(refused.value)
+
+
+def test_times_that_cannot_be_sorted_do_not_hide_the_kinds():
+    times = SURVEY["mjd"].astype(object)
+    times[3], times[5] = pd.Timestamp("2026-03-01"), pd.Timestamp("2026-03-01", tz="UTC")
+    report = diagnose(SURVEY.assign(mjd=times), **ROLES)
+    assert any(PIVOT in finding.text for finding in report.of("refused"))
+
+
+def test_a_state_that_lasts_leaves_the_channels_as_they_are_suggested():
+    report = diagnose(load_storms(), id_col="storm", time_col="time")
+    assert report.suggested["value_cols"] == ["lat", "long", "wind", "pressure"]
 
 
 def test_ids_that_were_forgotten_are_no_kinds():

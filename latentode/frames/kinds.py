@@ -19,8 +19,9 @@ PIVOT_FIRST = "make a column of each kind first"
 # More values than this name things, and each of a kind has to be measured a few times.
 MAX_KINDS, ROWS_A_KIND = 50, 4
 
-# In fewer series than this share a word that changes is a mistake, or a remark, rather than what was measured.
-CHANGING_SERIES = 0.5
+# Kinds take turns: neighbours in time differ at least this often, beside how often any two rows do. A state that lasts,
+# or a descriptor with a slip, changes seldom.
+TURNS = 0.25
 
 
 def say_pivot(frame: pd.DataFrame, name: Hashable, roles: Roles) -> str | None:
@@ -32,7 +33,7 @@ def say_pivot(frame: pd.DataFrame, name: Hashable, roles: Roles) -> str | None:
 def _pivot_call(frame: pd.DataFrame, name: Hashable, roles: Roles) -> str | None:
     """The call that makes a column of each kind that `name` tells apart, as it stands in code, for a frame `df`.
 
-    The words are few and change within series, and there are numbers beside them. What never changes within a
+    The words are few and take turns within series, and there are numbers beside them. What never changes within a
     series is kept. The ids and times of the result are its index, in which `id_col` and `time_col` find them.
     """
     if not _holds_words(frame[name]):
@@ -44,9 +45,11 @@ def _pivot_call(frame: pd.DataFrame, name: Hashable, roles: Roles) -> str | None
     series = np.zeros(len(frame), dtype=np.int64) if ids is None else pd.factorize(ids)[0]
     if not 1 < len(words) <= min(MAX_KINDS, known.sum() / ROWS_A_KIND):
         return None
+    times = roles.time_of(frame)
+    if not _take_turns(series[known], times[known], kinds[known]):
+        return None
     # Of a single series the words may be ids, if the rows of each lie together.
-    runs = int((np.diff(kinds) != 0).sum()) + 1
-    if runs <= 2 * len(words) if roles.is_single else not _changes_in_most(series[known], kinds[known]):
+    if roles.is_single and (np.diff(kinds) != 0).sum() < 2 * len(words):
         return None
     kept = [] if roles.is_single else [one for one in others if _describes_series(frame[one], series)]
     values = [
@@ -54,7 +57,7 @@ def _pivot_call(frame: pd.DataFrame, name: Hashable, roles: Roles) -> str | None
     ]
     if not values:
         return None
-    keys = pd.DataFrame({"series": series, "time": roles.time_of(frame).to_numpy(), "kind": kinds})
+    keys = pd.DataFrame({"series": series, "time": times.to_numpy(), "kind": kinds})
     return _call(frame, name, roles, kept, values, repeated=bool(keys[known].duplicated().any()))
 
 
@@ -109,11 +112,16 @@ def _is_measured(column: pd.Series) -> bool:
     return pd.api.types.is_numeric_dtype(dtype) and not odd
 
 
-def _changes_in_most(series: np.ndarray, kinds: np.ndarray) -> bool:
-    """Whether most series of several rows hold several kinds."""
-    several = np.bincount(series) > 1
-    n_kinds = np.bincount(np.unique(np.column_stack([series, kinds]), axis=0)[:, 0], minlength=len(several))
-    return bool(several.any() and (n_kinds[several] > 1).mean() >= CHANGING_SERIES)
+def _take_turns(series: np.ndarray, times: pd.Index, kinds: np.ndarray) -> bool:
+    """Whether neighbours in a series differ in kind nearly as often as rows that were drawn at random."""
+    try:
+        rank = pd.factorize(times, sort=True)[0]
+    except TypeError:  # times of several types, which are refused for that: the order of the rows has to do
+        rank = np.arange(len(times))
+    order = np.lexsort((rank, series))
+    same = np.diff(series[order]) == 0
+    by_chance = 1 - ((np.bincount(kinds) / len(kinds)) ** 2).sum()
+    return bool(same.any() and (np.diff(kinds[order]) != 0)[same].mean() >= TURNS * by_chance)
 
 
 def _describes_series(column: pd.Series, series: np.ndarray) -> bool:
