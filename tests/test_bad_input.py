@@ -607,6 +607,51 @@ def test_datetime_models_name_bad_horizons_and_zones():
         model.predict(zoned.assign(hours=zoned.hours.dt.tz_localize(None)))
 
 
+ONE = FRAME[FRAME.patient == "p0"].drop(columns="patient")
+CLOCKS = {
+    "datetimes": pd.Timestamp("2024-03-30", tz="Europe/Berlin") + pd.to_timedelta(ONE.hours, "h"),
+    "lengths of time": pd.to_timedelta(ONE.hours, "h"),
+    "numbers": ONE.hours,
+}
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of a fit to so few rows
+@pytest.mark.parametrize("name", CLOCKS)
+@pytest.mark.parametrize("named", ["hours", None])
+def test_a_clock_that_left_the_index_is_named(name, named):
+    clock = CLOCKS[name]
+    indexed = ONE.drop(columns="hours").set_index(pd.Index(clock).rename(named))
+    model = LatentODE(max_iter=1, random_state=0).fit(indexed)
+    moved = indexed.rename_axis("hours").reset_index()
+    if name == "numbers" and named is None:  # nothing says what they were
+        model.impute(moved)
+        return
+    with pytest.raises((TypeError, ValueError), match="column 'hours' holds such times: ") as refused:
+        model.impute(moved)
+    mended = eval(str(refused.value).rpartition(": ")[2], {"df": moved})
+    pd.testing.assert_frame_equal(model.impute(mended), model.impute(indexed), check_names=False)
+    if name != "numbers":
+        with pytest.raises(
+            TypeError, match="the index holds times of kind 'number', where the model's are of"
+        ):
+            model.impute(moved.assign(again=moved.hours) if named is None else moved)
+
+
+def test_levels_that_became_columns_are_named():
+    indexed = FRAME.set_index(["patient", "hours"])
+    model = LatentODE(max_iter=1, random_state=0, value_cols=["hr", "temp"]).fit(indexed)
+    with pytest.raises(ValueError, match="this frame has none; make it with") as refused:
+        model.impute(indexed.reset_index())
+    mended = eval(str(refused.value).partition("make it with ")[2], {"df": indexed.reset_index()})
+    pd.testing.assert_frame_equal(model.impute(mended), model.impute(indexed))
+    with pytest.raises(ValueError, match=r"df.set_index\(\[id column, time column\]\)$"):
+        model.impute(indexed.reset_index(drop=True))
+    dated = FRAME.assign(hours=BERLIN).set_index("hours")
+    beside = LatentODE("patient", max_iter=1, random_state=0, value_cols=["hr", "temp"]).fit(dated)
+    with pytest.raises(TypeError, match=r"column 'hours' holds such times: df.set_index\('hours'\)$"):
+        beside.impute(dated.reset_index())
+
+
 BERLIN = pd.Timestamp("2024-03-30", tz="Europe/Berlin") + pd.to_timedelta(FRAME.hours, "h")
 NO_DATE = "times holds text that is no ISO 8601 date; "
 NO_ZONE = (

@@ -117,6 +117,10 @@ def test_origins_and_values_are_counted():
     assert of(report, MODEL, "n_values").tolist() == [4]
     assert of(report, MODEL, "lead_mean").tolist() == [2.0]
     assert report.scopes["extrapolate"].n_contexts == 2
+    assert str(report).startswith("Extrapolation: 1 series, 2 origins\n")
+    one, _ = ask(frame, tasks=("extrapolate", "interpolate"), n_origins=1)
+    assert str(one).startswith("Extrapolation: 1 series, 1 origin\n")
+    assert "Interpolation: 1 series, 1 random hiding\n" in str(one)
 
 
 def test_hidden_rows_lie_between_rows_that_are_shown():

@@ -12,7 +12,7 @@ from latentode.frames import SeriesTable
 from latentode.frames.columns import shown
 from latentode.frames.hints import likely_id, run_id
 
-__all__ = ["find_id_column", "look_at_clock", "look_at_ids", "say_length", "where_in"]
+__all__ = ["find_id_column", "look_at_clock", "look_at_ids", "say_length", "time_at", "where_in"]
 
 _UNITS = {"years": 365.25 * 86400.0, "days": 86400.0, "h": 3600.0, "min": 60.0, "s": 1.0}
 
@@ -130,11 +130,12 @@ def find_id_column(table: SeriesTable) -> Hashable | None:
 
 def where_in(table: SeriesTable, row: int) -> str:
     """Which series and time a row is."""
+    time = time_at(table, row)
+    return time if table.roles.is_single else f"series {shown(table.ids[table.codes[row]])}, {time}"
+
+
+def time_at(table: SeriesTable, row: int) -> str:
+    """The time of a row, with the clock's name."""
     time = table.roles.time_of(table.frame)[row]
     time = f"{time:.6g}" if isinstance(time, float) else time
-    name = "time" if table.roles.time_name is None else table.roles.time_name
-    return (
-        f"{name}={time}"
-        if table.roles.is_single
-        else f"series {shown(table.ids[table.codes[row]])}, {name}={time}"
-    )
+    return f"{'time' if table.roles.time_name is None else table.roles.time_name}={time}"

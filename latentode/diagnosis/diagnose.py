@@ -13,10 +13,12 @@ import pandas as pd
 from latentode.diagnosis.channels import look_at_channel
 from latentode.diagnosis.clocks import find_id_column, look_at_clock, look_at_ids, say_length, where_in
 from latentode.diagnosis.report import Diagnosis, Finding
+from latentode.diagnosis.standstill import look_for_standstills
 from latentode.diagnosis.statics import find_static_texts, look_at_static, look_for_static
 from latentode.diagnosis.unnamed import guess_roles, say_guess
 from latentode.frames import SeriesTable, StaticValues, to_pandas
 from latentode.frames.columns import shown
+from latentode.frames.kinds import PIVOT_FIRST
 from latentode.frames.lenient import read_leniently
 from latentode.holdout import MIN_TO_WITHHOLD
 from latentode.printing import counted
@@ -35,9 +37,9 @@ def diagnose(
     """Describes a frame, says what `fit` would refuse and what looks like a mistake, and suggests settings.
 
     It looks for placeholders such as -999, values and times in other units than the rest, outliers,
-    duplicates, channels that hold nothing to learn, and a forgotten id column. Where neither id nor time is
-    named it says which columns look like them and reads the frame so. It never raises for what is wrong with
-    the data, and changes nothing.
+    sensors that stand still, duplicates, channels that hold nothing to learn, and a forgotten id column. Where
+    neither id nor time is named it says which columns look like them and reads the frame so. It never raises for
+    what is wrong with the data, and changes nothing.
 
     Args:
         df: the data, in any layout that `LatentODE.fit` takes.
@@ -67,11 +69,13 @@ def diagnose(
         findings += look_at_channel(name, values, partial(where_in, table))
         if not table.roles.is_single:
             findings += look_for_static(name, values, table.codes)
+    findings += look_for_standstills(table)
     findings += [finding for one in table.statics for finding in look_at_static(one)]
     series = _by_series(table)
     findings += _look_at_series(table, series)
     findings.sort(key=lambda finding: ("refused", "suspect", "note").index(finding.severity))
-    suggested, reasons = _suggest(table, findings, candidate, len(refused) > 0)
+    pivoted = any(PIVOT_FIRST in message for message in refused)  # the channels are others then
+    suggested, reasons = _suggest(table, findings, candidate, dropped=len(refused) > 0, pivoted=pivoted)
     return Diagnosis(_facts(table, series), _by_channel(table), series, tuple(findings), suggested, reasons)
 
 
@@ -223,7 +227,12 @@ def _look_at_series(table: SeriesTable, series: pd.DataFrame) -> list[Finding]:
 
 
 def _suggest(
-    table: SeriesTable, findings: list[Finding], candidate: Hashable | None, dropped: bool
+    table: SeriesTable,
+    findings: list[Finding],
+    candidate: Hashable | None,
+    *,
+    dropped: bool,
+    pivoted: bool,
 ) -> tuple[dict[str, Any], dict[str, str]]:
     roles = table.roles
     suggested: dict[str, Any] = {}
@@ -237,7 +246,7 @@ def _suggest(
         suggested["time_col"] = roles.time_name
     useless = {one.column for one in findings if one.kind in ("empty", "constant", "static")} | {candidate}
     useful = [name for name in roles.value_cols if name not in useless]
-    if useful and (len(useful) < len(roles.value_cols) or dropped):
+    if useful and not pivoted and (len(useful) < len(roles.value_cols) or dropped):
         suggested["value_cols"] = useful
         reasons["value_cols"] = "the other columns hold no numbers that change in time"
     constant = {one.column for one in findings if one.kind == "constant"}

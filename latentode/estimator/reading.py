@@ -11,7 +11,16 @@ import pandas as pd
 from latentode._checks import check_choice, check_levels, check_number
 from latentode.answers import Answers
 from latentode.fitted import Fitted
-from latentode.frames import Questions, Scaling, SeriesTable, answer, answer_rows, float_dtype, read_frame
+from latentode.frames import (
+    Questions,
+    Roles,
+    Scaling,
+    SeriesTable,
+    answer,
+    answer_rows,
+    float_dtype,
+    read_frame,
+)
 from latentode.model import LatentODEModel
 
 __all__ = ["Reading", "lay_out"]
@@ -48,16 +57,11 @@ class Reading:
                     "features as input"
                 )
         roles = self.fitted_.roles
-        if (
-            isinstance(X, pd.DataFrame)
-            and not roles.is_single
-            and self.id_col is None
-            and X.index.nlevels < 2
-        ):
-            raise ValueError(
-                "the model was fitted to a frame with a (series, time) index, and this frame has none; "
-                "make it with df.set_index([id column, time column])"
-            )
+        if isinstance(X, pd.DataFrame) and X.index.nlevels < 2:
+            if not roles.is_single and self.id_col is None:
+                _refuse_columns_for_levels(X, roles)
+            elif self.time_col is None and roles.time_level is not None:
+                _check_clock(X, roles, self.fitted_.clock.kind)
         return read_frame(
             X,
             id_col=self.id_col,
@@ -125,6 +129,49 @@ class Reading:
         self, table: SeriesTable, questions: Questions, columns: Mapping[Hashable, np.ndarray]
     ) -> pd.DataFrame:
         return lay_out(table, questions, columns, self._dtypes(table, columns))
+
+
+def _refuse_columns_for_levels(frame: pd.DataFrame, roles: Roles) -> None:
+    names = [roles.id_name, roles.time_name]
+    there = all(name is not None and name in frame.columns for name in names)
+    raise ValueError(
+        "the model was fitted to a frame with a (series, time) index, and this frame has none; "
+        f"make it with df.set_index({names if there else '[id column, time column]'})"
+    )
+
+
+def _check_clock(frame: pd.DataFrame, roles: Roles, kind: str) -> None:
+    """Refuses row numbers in place of a clock that was the index at the fit and is a column here.
+
+    Raises:
+        TypeError: where the model's times are no numbers.
+        ValueError: where they are, and the column is called as the index was.
+    """
+    if frame.index.dtype.kind not in "iuf":
+        return
+    others = [
+        name for name in frame.columns if name not in (*roles.value_cols, *roles.static_cols, roles.id_name)
+    ]
+    if kind == "number":
+        counts = isinstance(frame.index, pd.RangeIndex) and frame.index.name is None
+        if counts and roles.time_name is not None and roles.time_name in others:
+            raise ValueError(
+                f"the model was fitted to a frame whose index is the clock {roles.time_name!r}, and here the index "
+                f"only counts the rows; column {roles.time_name!r} holds such times: df.set_index({roles.time_name!r})"
+            )
+        return
+    is_such = {
+        "datetime": pd.api.types.is_datetime64_any_dtype,
+        "timedelta": pd.api.types.is_timedelta64_dtype,
+    }
+    such = [name for name in others if is_such[kind](frame[name].dtype)]
+    if roles.time_name in such:
+        such = [roles.time_name]
+    if len(such) == 1:
+        raise TypeError(
+            f"the index holds times of kind 'number', where the model's are of kind {kind!r}; column {such[0]!r} "
+            f"holds such times: df.set_index({such[0]!r})"
+        )
 
 
 def lay_out(

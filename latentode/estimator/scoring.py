@@ -99,6 +99,9 @@ class Scoring(Reading):
         hidden, itself among them. NaN where nothing was observed. Values too far out to be read by `predict` are
         scored as well, and the others without them.
 
+        It finds values that jump out of line, and none of a sensor that stands still, whose readings foretell each
+        other well; `diagnose` finds these.
+
         Returns:
             A frame with the index of X and a column for each channel, in nats per unit of the data.
         """

@@ -12,7 +12,7 @@ import pandas as pd
 
 from latentode._checks import check_choice
 from latentode.evaluation.tally import ALL_LEADS, INTERVAL, MODEL
-from latentode.printing import table_text
+from latentode.printing import counted, table_text
 
 __all__ = ["ENOUGH_VALUES", "MAX_CHANNELS", "MISS", "Evaluation", "Scope"]
 
@@ -33,8 +33,8 @@ WORST_TOLD = -9.99
 _ALL = "all of them"
 
 TITLES = {
-    "extrapolate": ("Extrapolation", "origins", "time since the last row of the context"),
-    "interpolate": ("Interpolation", "random hidings", "time to the nearest row of the context"),
+    "extrapolate": ("Extrapolation", "origin", "time since the last row of the context"),
+    "interpolate": ("Interpolation", "random hiding", "time to the nearest row of the context"),
 }
 
 
@@ -173,9 +173,9 @@ class Evaluation:
         if scope.n_short:
             few = f"fewer than {scope.min_rows} rows" if self.after is None else "too few rows after it"
             short = f"; {scope.n_short} series of {few} left out"
-        plural = "1 series" if scope.n_series == 1 else f"{scope.n_series} series"
         after = "" if self.after is None else f" after {self.after}"
-        return f"{title}{after}: {plural}, {scope.n_contexts} {contexts}{short}\nBy {clock}:"
+        asked = f"{scope.n_series} series, {counted(scope.n_contexts, contexts)}"
+        return f"{title}{after}: {asked}{short}\nBy {clock}:"
 
     def _comparison(self, task: str, metric: str) -> pd.DataFrame:
         """Errors by channel, lead (rows) and predictor (columns), with the skill against each rival."""

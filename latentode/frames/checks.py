@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from latentode.frames.columns import shown
 from latentode.frames.hints import likely_id, run_id
+from latentode.frames.kinds import say_pivot
 from latentode.frames.roles import Roles
 
 if TYPE_CHECKING:  # reading a table checks it
@@ -69,10 +71,28 @@ def check_duplicates(table: SeriesTable) -> None:
             f"id_col={forgotten!r}"
         )
     remedy = f"df = df.groupby({_key_names(keys)}).agg({_merging(keys)})"
+    end = np.append(starts, len(order))[group + 1]
+    kind = _kind_apart(table, order[starts[group] : end])
+    if kind is not None:
+        raise ValueError(
+            f"{_where(table, row)} has two rows with different {keys.value_cols[column]!r} values, and column "
+            f"{kind[0]!r} tells them apart. {kind[1]}. If not, merge them: {remedy}"
+        )
     raise ValueError(
         f"{_where(table, row)} has two rows with different {keys.value_cols[column]!r} values; times must "
         f"be unique within a series. {_if_put_back(table, row)}Merge them first, e.g. {remedy}"
     )
+
+
+def _kind_apart(table: SeriesTable, rows: np.ndarray) -> tuple[Hashable, str] | None:
+    """The column of words in which rows of one series and time differ, and how to make columns of its kinds."""
+    for name in table.frame.columns:
+        if name in table.roles.key_columns or table.frame[name].iloc[rows].astype(str).nunique() < len(rows):
+            continue
+        told = say_pivot(table.frame, name, table.roles)
+        if told is not None:
+            return name, told
+    return None
 
 
 def _if_put_back(table: SeriesTable, row: int) -> str:

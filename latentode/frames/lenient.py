@@ -11,10 +11,11 @@ import pandas as pd
 
 from latentode.frames.checks import check_duplicates, check_finite, check_single
 from latentode.frames.clock import read_times
+from latentode.frames.kinds import PIVOT_FIRST
 from latentode.frames.libraries import as_frame
 from latentode.frames.roles import Roles, find_roles
-from latentode.frames.statics import StaticValues, read_static
-from latentode.frames.table import SeriesTable, read_channel, read_keys
+from latentode.frames.statics import StaticValues
+from latentode.frames.table import SeriesTable, read_channel, read_described, read_keys
 
 __all__ = ["read_leniently"]
 
@@ -70,7 +71,9 @@ def read_leniently(
         try:
             check(table)
         except ValueError as failure:
-            refused.append(str(failure))
+            told = any(PIVOT_FIRST in message for message in refused)
+            if not (told and PIVOT_FIRST in str(failure)):  # one line mends both
+                refused.append(str(failure))
     return table, refused
 
 
@@ -81,7 +84,7 @@ def _statics(
     found = []
     for name in roles.static_cols:
         try:
-            found.append(read_static(frame, name, ids, codes))
+            found.append(read_described(frame, name, roles, ids, codes))
         except (TypeError, ValueError) as failure:
             refused.append(str(failure))
     return tuple(found)

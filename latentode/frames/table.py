@@ -14,12 +14,13 @@ from latentode.frames.checks import check_duplicates, check_finite, check_single
 from latentode.frames.clock import Instants, as_index, read_times
 from latentode.frames.columns import read_values, shown
 from latentode.frames.hints import role_hint
+from latentode.frames.kinds import say_pivot
 from latentode.frames.libraries import as_frame
 from latentode.frames.roles import Roles, find_roles
-from latentode.frames.statics import Statics, StaticValues, read_static
+from latentode.frames.statics import CategoryColumn, NumberColumn, Statics, StaticValues, read_static
 from latentode.series import SeriesCollection
 
-__all__ = ["SeriesTable", "read_channel", "read_frame", "read_keys"]
+__all__ = ["SeriesTable", "read_channel", "read_described", "read_frame", "read_keys"]
 
 SINGLE = 0  # the id of the only series of a frame without ids
 
@@ -138,7 +139,9 @@ def read_frame(
     roles = find_roles(frame, id_col, time_col, value_cols, static_cols, from_array=from_array)
     ids, codes, times = read_keys(frame, roles, like=like)
     learned = {} if statics is None else {column.name: column for column in statics.columns}
-    described = tuple(read_static(frame, name, ids, codes, learned.get(name)) for name in roles.static_cols)
+    described = tuple(
+        read_described(frame, name, roles, ids, codes, learned.get(name)) for name in roles.static_cols
+    )
     table = SeriesTable(frame, roles, ids, codes, times, _read_channels(frame, roles), described)
     check_finite(table)
     check_duplicates(table)
@@ -198,8 +201,39 @@ def read_channel(frame: pd.DataFrame, name: Hashable, roles: Roles) -> np.ndarra
     try:
         return read_values(frame[name], name, roles.id_of(frame))
     except TypeError as failure:
+        told = say_pivot(frame, name, roles)
         hint = role_hint(frame[name], single=roles.is_single, by_index=roles.time_level is not None)
-        raise TypeError(f"{failure}{hint}") from None
+        if told is None:
+            raise TypeError(f"{failure}{hint}") from None
+        what, problem, _ = str(failure).partition(" where numbers belong")
+        other = (
+            hint.removeprefix(". ") if roles.is_single else "If not, drop it, or leave it out of value_cols"
+        )
+        raise TypeError(f"{what}{problem}, and changes within series. {told}. {other}") from None
+
+
+def read_described(
+    frame: pd.DataFrame,
+    name: Hashable,
+    roles: Roles,
+    ids: pd.Index,
+    codes: np.ndarray,
+    learned: NumberColumn | CategoryColumn | None = None,
+) -> StaticValues:
+    """What a static column says of each series.
+
+    Raises:
+        TypeError, ValueError: as `read_static`, with what else a column that changes within series may say.
+    """
+    try:
+        return read_static(frame, name, ids, codes, learned)
+    except ValueError as failure:
+        told = say_pivot(frame, name, roles) if learned is None else None
+        if told is None:
+            raise
+        what, _, _ = str(failure).partition(" If it changes in time")
+        keep = f"If not, keep one value: df.groupby(id)[{name!r}].transform('first')"
+        raise ValueError(f"{what} {told}. {keep}") from None
 
 
 def _without_time(frame: pd.DataFrame, roles: Roles) -> str:

@@ -94,10 +94,10 @@ def _data(fitted: Fitted) -> dict[str, str]:
     series = f"{verdict.n_series} series"
     withheld = {
         "series": f"{verdict.n_withheld} series. They chose the weights too: new series will do a little worse",
-        "parts": f"{verdict.n_withheld} parts of these series"
+        "parts": f"{counted(verdict.n_withheld, 'part')} of these series"
         + (", which chose the weights too" if verdict.selected else "")
         + ": new series will do worse",
-        "rows": f"{verdict.n_withheld} rows of these series"
+        "rows": f"{counted(verdict.n_withheld, 'row')} of these series"
         + (", which chose the weights too" if verdict.selected else "")
         + ": new series will do worse",
         "nothing": "nothing; how good the model is was not looked at",
@@ -117,7 +117,7 @@ def _training(fitted: Fitted, parameters: Mapping[str, Any]) -> str:
         else "all that max_iter allows; validation had stopped improving",
         "interrupt": f"of {parameters['max_iter']}; interrupted there",
     }
-    steps = f"{last.iteration} steps"
+    steps = counted(last.iteration, "step")
     if last.ended in ended:  # the first files don't say
         steps += f", {ended[last.ended]}"
     whole = "" if fitted.verdict is None else f" of {fitted.verdict.seconds:.0f} s for the whole fit"
