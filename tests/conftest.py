@@ -16,6 +16,7 @@ import torch
 from hypothesis import HealthCheck, settings
 
 from latentode import LatentODE
+from latentode.datasets import make_oscillator
 
 mpl.use("Agg")
 # The models here are tiny: a second thread would cost more in waiting than it does in work.
@@ -89,6 +90,19 @@ def frame() -> pd.DataFrame:
 def fitted() -> LatentODE:
     """A model fitted for a moment; tests must not change it."""
     return LatentODE("patient", "hours", max_iter=40, random_state=0).fit(make_frame())
+
+
+@pytest.fixture(scope="session")
+def swings() -> pd.DataFrame:
+    """Sixty damped oscillations."""
+    observed, _ = make_oscillator(n_series=60, seed=1)
+    return observed
+
+
+@pytest.fixture(scope="session")
+def fitted_to_swings(swings: pd.DataFrame) -> LatentODE:
+    """A model that knows a little of them; tests must not change it."""
+    return LatentODE("series", "time", max_iter=60, random_state=0).fit(swings)
 
 
 @contextmanager

@@ -1,9 +1,11 @@
-"""Series for tests: of unequal lengths, irregular, interrupted."""
+"""Series for tests: of unequal lengths, irregular, interrupted; and scores of what was hidden of some."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from latentode import SeriesCollection
+from latentode.calibration import HiddenScores
 
 
 def ragged(lengths=(5, 1, 0, 9), n_channels=3, seed=0) -> SeriesCollection:
@@ -55,3 +57,21 @@ def interrupted(*n_rows, gap=1e3) -> Tensor:
         stretches.append(start + irregular(n, seed))
         start = float(stretches[-1][-1]) + gap
     return torch.cat(stretches)
+
+
+def scores(n_series, spread, seed=0) -> tuple[HiddenScores, np.ndarray]:
+    """Standard scores of a model whose bands are too narrow by `spread`, forty a series, half of them between."""
+    random = np.random.default_rng(seed)
+    n = 40 * n_series
+    between = np.arange(n) % 2 == 0
+    hidden = HiddenScores(
+        score=spread * random.standard_normal(n),
+        lead=random.uniform(0.1, 1, n),
+        between=between,
+        channel=(np.arange(n) // 2) % 2,
+        row=np.arange(n),
+        mean=np.zeros(n),
+        trajectory=np.zeros(n),
+        context=np.zeros(n, dtype=np.int64),
+    )
+    return hidden, np.arange(n_series).repeat(40)
