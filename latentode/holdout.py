@@ -46,7 +46,7 @@ class Holdout:
 
     @property
     def whole(self) -> bool:
-        """Whether nothing of what a context of these holds was trained on."""
+        """Whether series or parts are withheld with all their rows, so that contexts are made of these too."""
         return self.unit in ("series", "parts")
 
     @property
