@@ -147,7 +147,7 @@ def _one_by_one(
     given = model.likelihood, process, target.times, residuals, target.mask, read, offset
     if model.likelihood.is_gaussian and torch.equal(read, context.mask):
         # Of what begins with the whole context each observation's own density says what that one is worth.
-        weight = torch.where(read, context_weight, 1.0)
+        weight = 1 - (1 - context_weight) * read.to(residuals.dtype)
         joint, alone = joint_and_foretold(*given)
         learned = (weight * joint).sum((-1, -2))
         return joint.sum((-1, -2)), (weight * alone).sum((-1, -2)) + learned - learned.detach()
