@@ -16,7 +16,7 @@ __all__ = ["MIN_TO_WITHHOLD", "Holdout", "can_select", "shown_rows", "withhold"]
 # With fewer series than this, withholding some would cost training more than they tell.
 MIN_TO_WITHHOLD = 10
 
-# Series that validate at most: their score is then known to a few hundredths of a nat.
+# Series or parts that validate at most: their score is then known to a few hundredths of a nat.
 MAX_VALIDATING = 300
 
 # Of few series one part in seven is withheld where they are long, else one row in seven; a series of fewer keeps all.
@@ -25,8 +25,8 @@ EVERY = 7
 # Parts are withheld where these hold such a share of all rows, so that most rows are of long series.
 LEAST_IN_PARTS = 0.1
 
-# Contexts of each kind that these are asked by: what one alone tells of one or two parts is chance.
-CONTEXTS_OF_PARTS = 3
+# Contexts of each kind that few parts are asked by: what one alone tells of one or two is chance.
+FEW_PARTS, CONTEXTS_OF_FEW = 30, 3
 
 # Withheld rows or parts of which fewer values are asked choose no weights: what is best for so few is chance.
 MIN_SELECTING = 100
@@ -39,20 +39,17 @@ class Holdout:
     Attributes:
         unit: "series" or "parts", withheld whole; "rows" of each series; or "nothing".
         rows: which rows of the collection these are, (R,) bool.
+        n_contexts: contexts of each kind by which models are compared, see `split_contexts`: of few parts several.
     """
 
     unit: Literal["series", "parts", "rows", "nothing"]
     rows: Tensor
+    n_contexts: int = 1
 
     @property
     def whole(self) -> bool:
         """Whether series or parts are withheld with all their rows, so that contexts are made of these too."""
         return self.unit in ("series", "parts")
-
-    @property
-    def n_contexts(self) -> int:
-        """Contexts of each kind by which models are compared, see `split_contexts`: of few parts several."""
-        return CONTEXTS_OF_PARTS if self.unit == "parts" else 1
 
 
 def withhold(
@@ -76,9 +73,14 @@ def withhold(
     if series.any():
         return Holdout("series", series[collection.series_of_rows])
     of_part = parts.series_of_rows
-    in_parts = _some_parts(collection, parts, task)[of_part]
-    if in_parts.sum() >= LEAST_IN_PARTS * len(in_parts) > 0:
-        return Holdout("parts", in_parts)
+    held = _some_parts(collection, parts, task)
+    if held[of_part].sum() >= LEAST_IN_PARTS * len(of_part) > 0:
+        chosen = torch.nonzero(held).flatten()
+        if len(chosen) > MAX_VALIDATING:  # the others train
+            spread = torch.linspace(0, len(chosen) - 1, MAX_VALIDATING).round().long()
+            held = torch.zeros_like(held).index_fill(0, chosen[spread], True)
+        n_contexts = CONTEXTS_OF_FEW if len(chosen) < FEW_PARTS else 1
+        return Holdout("parts", held[of_part], n_contexts)
     rank = torch.arange(len(of_part)) - collection.starts[collection.series_of_rows]
     rows = _one_in_seven(rank, collection.lengths[collection.series_of_rows], task)
     return Holdout("rows" if rows.any() else "nothing", rows)

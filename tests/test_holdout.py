@@ -58,6 +58,16 @@ def test_one_part_in_seven_is_withheld_where_the_few_series_are_long(task):
     assert bool(parts[-2, 0]) == (task == "extrapolate")
 
 
+@pytest.mark.parametrize(
+    ("n_parts", "expected", "n_contexts"), [(7, 1, 3), (209, 29, 3), (210, 30, 1), (2800, 300, 1)]
+)
+def test_of_many_parts_so_many_validate_as_tell_enough(n_parts, expected, n_contexts):
+    found = withheld([10 * n_parts], "extrapolate", most=10)
+    assert found.rows.sum() == 10 * expected
+    assert found.rows[-10:].all()
+    assert found.n_contexts == n_contexts
+
+
 def test_parts_are_not_withheld_where_most_rows_are_of_short_series():
     assert withheld([1400, 90, 90, 90, 90], most=100).unit == "parts"
     assert withheld([700, *[99] * 8], most=100).unit == "rows"
