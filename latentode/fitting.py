@@ -284,7 +284,9 @@ def _n_repeats(task: str, holdout: Holdout) -> int:
     """How many of the contexts of `split_data` hide one value, at most."""
     if not holdout.whole:
         return 1
-    return holdout.n_contexts + (task == "both") if task != "interpolate" else 1
+    n_ahead = 0 if task == "interpolate" else holdout.n_contexts
+    n_between = 0 if task == "extrapolate" else 1  # these hide other rows each
+    return n_ahead + n_between
 
 
 def _typical_gap(collection: SeriesCollection) -> float:
