@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks import physionet, physionet_task, spiral_task, spirals
+from benchmarks import physionet, physionet_rivals, physionet_task, spiral_task, spirals
 from benchmarks.record import Record, parse_arguments, spread_table
 from examples.storm_tracks import forecast
 from examples.storm_tracks import make_model as make_storm_model
@@ -99,7 +99,7 @@ def fit_physionet(settings: Settings, seed: int, quick: bool, folder: Path) -> d
     truth = asked.truth[asked.channels].to_numpy(dtype=float)
     mean, band = physionet.answers(model, asked)
     ours = physionet_task.scores(truth, mean, task.span, band)
-    its = physionet_task.scores(truth, physionet_task.last_value(task.train, asked)["predicted"], task.span)
+    its = physionet_task.scores(truth, physionet_rivals.last_value(task.train, asked)["predicted"], task.span)
     scored = {f"{name} / last value": ours[name] / its[name] for name in ("mse_common", "mae_common")}
     return spent | scored | {"coverage": ours["coverage"]}
 

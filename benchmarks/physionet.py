@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from benchmarks import physionet_task
+from benchmarks import physionet_rivals, physionet_task
 from benchmarks.record import Record, parse_arguments, spread_table
 from latentode import LatentODE
 
@@ -107,7 +107,7 @@ def main() -> None:
                 task.span,
                 (found["low"], found["high"]) if "low" in found else None,
             )
-            for name, found in physionet_task.predictions_of_rivals(task, asked).items()
+            for name, found in physionet_rivals.predictions_of_rivals(task, asked).items()
         }
         began = time.process_time()
         train = task.train.series

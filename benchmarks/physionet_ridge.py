@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-if TYPE_CHECKING:
-    from benchmarks.physionet_task import Stays
+from benchmarks.physionet_task import DAY, Stays
 
 __all__ = ["first_day_features", "predict_by_ridge"]
 
-DAY = 24.0  # hours
 N_FOLDS = 5
 OUTLIER = 5.0  # standard deviations: a pH of 735 should not move a regression of something else
 PENALTIES = (30.0, 100.0, 300.0, 1e3, 3e3, 1e4, 3e4, 1e5)

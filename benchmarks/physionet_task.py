@@ -1,5 +1,4 @@
-"""The second day in intensive care from the first: the task of benchmarks/physionet.py, its scores and the
-rivals; no model is here.
+"""The second day in intensive care from the first: the task of benchmarks/physionet.py and its scores.
 
 PhysioNet/Computing in Cardiology Challenge 2012, sets a, b and c: 37 channels, most of them rarely measured.
 What was measured before hour 24 of a stay is known; asked for is every value measured from then to hour 48
@@ -11,35 +10,29 @@ environment variable LATENTODE_PHYSIONET names, or from shared/data beside the c
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from benchmarks.gaussian_process import fit_series_gp
-from benchmarks.physionet_ridge import predict_by_ridge
 from latentode.datasets import load_physionet2012_parquet
 
 __all__ = [
+    "DAY",
     "PUBLISHED",
-    "RIVALS",
     "STATIC_COLS",
     "Stays",
     "Task",
     "data_folder",
     "load",
-    "predictions_of_rivals",
     "scores",
     "split",
 ]
 
 DAY = 24.0  # hours; what comes before is known
 COMMON = 300  # test values from which on a channel's error is not a matter of chance
-NORMAL_90 = 1.645
 
 # MSE x 1e-3 and MAE x 1e-2 as published with the protocol (Zhang et al. 2024);
 # the order of their split can't be recovered, and splits differ by more than the methods do.
@@ -144,9 +137,6 @@ def split(stays: Stays, seed: int, n_train: int | None = None) -> Task:
     return Task(*(stays.only(one) for one in parts), span=np.where(span > 0, span, 1.0))
 
 
-# Scores -------------------------------------------------------------------
-
-
 def scores(
     truth: np.ndarray,
     predicted: np.ndarray,
@@ -181,90 +171,3 @@ def scores(
         share = inside.sum(axis=0)[any_value] / count[any_value]
         found |= {"coverage": inside.sum() / asked.sum(), "coverage_mean": share.mean()}
     return {name: float(value) for name, value in found.items()}
-
-
-# The rivals ---------------------------------------------------------------
-
-Predictions = dict[str, np.ndarray]
-
-
-def predictions_of_rivals(task: Task, asked: Stays) -> dict[str, Predictions]:
-    """-> name -> "predicted" (R, D) for the rows of `asked.truth`, and "low" and "high" of a 90 % band."""
-    return {name: rival(task.train, asked) for name, rival in RIVALS.items()}
-
-
-def training_mean(train: Stays, asked: Stays) -> Predictions:
-    mean = train.series[train.channels].mean().to_numpy(dtype=float)
-    return {"predicted": np.tile(mean, (len(asked.truth), 1))}
-
-
-def series_mean(train: Stays, asked: Stays) -> Predictions:
-    """The mean of what was measured in the stay's first day, of the training stays where nothing was."""
-    return _of_each_stay(train, asked, lambda known: known.mean())
-
-
-def last_value(train: Stays, asked: Stays) -> Predictions:
-    """The last value measured in the stay's first day, the mean of training where there is none.
-
-    Linear and monotone cubic interpolation say the same beyond the last measurement.
-    """
-    return _of_each_stay(train, asked, lambda known: known.last())
-
-
-def gaussian_process(train: Stays, asked: Stays) -> Predictions:
-    """One for each channel, on the stay's first day alone."""
-    context, truth = asked.context, asked.truth
-    shape = (len(truth), len(asked.channels))
-    predicted, low, high = (np.full(shape, np.nan) for _ in range(3))
-    for k, name in enumerate(asked.channels):
-        values = train.series[name].to_numpy(dtype=float)
-        if np.nanstd(values) < 1e-9:  # MechVent is 1 wherever it is recorded
-            predicted[:, k] = low[:, k] = high[:, k] = np.nanmean(values)
-            continue
-        process = fit_series_gp(
-            *_padded(train.series, name, train.static.index), kernels=("matern12", "matern32")
-        )
-        rows = np.flatnonzero(truth[name].notna())
-        code = asked.static.index.get_indexer(truth["record_id"].iloc[rows])
-        times, known, mask = _padded(context, name, asked.static.index)
-        place = pd.Series(code).groupby(code).cumcount().to_numpy()
-        at = np.full((len(times), place.max(initial=0) + 1), DAY)
-        at[code, place] = truth["time_h"].iloc[rows]
-        mean, deviation = process.predict(times, known, at, mask)
-        width = NORMAL_90 * np.sqrt(deviation**2 + process.noise**2)
-        predicted[rows, k] = mean[code, place]
-        low[rows, k], high[rows, k] = (mean - width)[code, place], (mean + width)[code, place]
-    return {"predicted": predicted, "low": low, "high": high}
-
-
-def ridge(train: Stays, asked: Stays) -> Predictions:
-    """`benchmarks.physionet_ridge`."""
-    return {"predicted": predict_by_ridge(train, asked)}
-
-
-RIVALS: dict[str, Callable[[Stays, Stays], Predictions]] = {
-    "training mean": training_mean,
-    "series mean": series_mean,
-    "last value": last_value,
-    "Gaussian process": gaussian_process,
-    "ridge": ridge,
-}
-
-
-def _of_each_stay(train: Stays, asked: Stays, summary: Callable[[Any], pd.DataFrame]) -> Predictions:
-    known = summary(asked.context.groupby("record_id")[asked.channels]).astype(float)
-    filled = known.fillna(train.series[train.channels].mean().astype(float))
-    return {"predicted": filled.loc[asked.truth["record_id"]].to_numpy()}
-
-
-def _padded(
-    frame: pd.DataFrame, channel: str, record_ids: pd.Index
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Times, values and mask of one channel's measurements, a row for each stay: (B, N) each."""
-    seen = frame[frame[channel].notna()]
-    code = record_ids.get_indexer(seen["record_id"])
-    place = seen.groupby("record_id").cumcount().to_numpy()
-    shape = (len(record_ids), place.max(initial=0) + 1)
-    times, values, mask = np.zeros(shape), np.zeros(shape), np.zeros(shape, dtype=bool)
-    times[code, place], values[code, place], mask[code, place] = seen["time_h"], seen[channel], True
-    return times, values, mask

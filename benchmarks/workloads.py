@@ -17,7 +17,7 @@ from latentode import (
     TrainingOptions,
     train,
 )
-from latentode.knots import START_SPACING
+from latentode.solve.knots import START_SPACING
 
 TRAINING_SERIES = 500
 

@@ -12,11 +12,11 @@ from torch import Tensor
 from latentode import inference
 from latentode._warnings import warn_user
 from latentode.cuts import fold_contexts
-from latentode.fitted import Fitted
+from latentode.fitting import Fitted
+from latentode.fitting.outliers import not_read
 from latentode.frames import Instants, Questions, SeriesTable
 from latentode.frames.columns import shown
 from latentode.inference import Queries
-from latentode.outliers import not_read
 from latentode.series import SeriesBatch, SeriesCollection
 from latentode.spans import MAX_ROWS
 

@@ -14,14 +14,14 @@ from torch import Tensor
 
 from latentode._version import __version__
 from latentode.archive import MALFORMED, read_archive, write_archive
-from latentode.build import Architecture, build_model
 from latentode.calibration import GRID, Calibration, Curves
-from latentode.fitted import Fitted
+from latentode.fitting import Fitted
+from latentode.fitting.build import Architecture, build_model
+from latentode.fitting.signal import ChannelSignal
+from latentode.fitting.verdict import Verdict
 from latentode.frames import CategoryColumn, Instants, NumberColumn, Roles, Scaling, Statics
-from latentode.signal import ChannelSignal
 from latentode.solve import Solver
 from latentode.training import Record
-from latentode.verdict import Verdict
 
 __all__ = ["FORMAT_VERSION", "load_fitted", "read_model_file", "save_fitted", "write_model_file"]
 

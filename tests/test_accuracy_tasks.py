@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks import hopper_task, physionet_task, spiral_task, tables, trivial
+from benchmarks import hopper_task, physionet_rivals, physionet_task, spiral_task, tables, trivial
 from benchmarks.gaussian_process import fit_series_gp
 from benchmarks.physionet_ridge import predict_by_ridge
 from benchmarks.record import Record, spread_table
@@ -320,7 +320,7 @@ def test_a_value_without_prediction_is_an_error():
 
 def test_last_values_are_the_stays_own_and_the_mean_of_training_where_there_is_none(stays):
     task = physionet_task.split(stays, seed=0)
-    predicted = physionet_task.last_value(task.train, task.test)["predicted"]
+    predicted = physionet_rivals.last_value(task.train, task.test)["predicted"]
     truth = task.test.truth
     rows = np.flatnonzero(truth["record_id"] == truth["record_id"].iloc[0])
     own = task.test.context[task.test.context["record_id"] == truth["record_id"].iloc[0]]
@@ -348,7 +348,7 @@ def test_the_clock_enters_the_ridge(stays):
 def test_every_rival_answers_every_asked_value(stays):
     task = physionet_task.split(stays, seed=0)
     truth = task.test.truth[stays.channels].to_numpy()
-    for name, found in physionet_task.predictions_of_rivals(task, task.test).items():
+    for name, found in physionet_rivals.predictions_of_rivals(task, task.test).items():
         assert np.isfinite(physionet_task.scores(truth, found["predicted"], task.span)["mse"]), name
 
 

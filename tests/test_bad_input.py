@@ -12,7 +12,8 @@ import scipy.sparse
 import torch
 from sklearn.exceptions import NotFittedError
 
-from latentode import LatentODE, fitting
+from latentode import LatentODE
+from latentode.fitting import fit as fitting
 from latentode.frames import ask_times, read_frame
 from tests.conftest import make_frame
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from latentode import SeriesCollection
-from latentode.batches import BatchesOfLikeLength
+from latentode.training.batches import BatchesOfLikeLength
 
 
 def lengths(kind, n_series):

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.physionet_task import data_folder, last_value, load, scores, split
+from benchmarks.physionet_rivals import last_value
+from benchmarks.physionet_task import data_folder, load, scores, split
 
 ROOT = Path(__file__).parents[1]
 

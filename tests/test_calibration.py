@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from latentode import LatentODE, SeriesBatch, SeriesCollection, inference
-from latentode.build import Architecture, build_model
 from latentode.calibration import (
     FARTHEST,
     GRID,
@@ -25,6 +24,7 @@ from latentode.calibration import (
     hiding_contexts,
 )
 from latentode.datasets import make_oscillator
+from latentode.fitting.build import Architecture, build_model
 from latentode.inference import Queries
 from latentode.solve import Solver
 

@@ -15,10 +15,11 @@ import pandas as pd
 import pytest
 import torch
 
-from latentode import LatentODE, TrainingOptions, checkpoint, fitting, train, training
+from latentode import LatentODE, TrainingOptions, train
 from latentode.archive import write_archive
-from latentode.checkpoint import Checkpoint
 from latentode.elbo import elbo
+from latentode.fitting import fit as fitting
+from latentode.training import Checkpoint, checkpoint, loop
 from tests.conftest import no_room_beyond
 from tests.problems import held_waves, noisy_waves, small_model, times_nan
 from tests.unbroken import checkpoint_always, fit_and_answer, make_model, summary
@@ -157,7 +158,7 @@ def test_rollbacks_and_patience_are_kept_through_a_kill(path, monkeypatch):
             if record.iteration == stop_at:
                 raise Killed
 
-        monkeypatch.setattr(training, "elbo", spoilt)
+        monkeypatch.setattr(loop, "elbo", spoilt)
         history = train(
             model, data, options, generator, validation=held_waves(), checkpoint=kept, progress=stop
         )
@@ -387,7 +388,7 @@ def test_an_interrupt_keeps_the_best_weights():
     assert [record.ended for record in history] == [""] * 5 + ["interrupt"]
     assert not model.training
     best = max(record.validation for record in history)
-    assert training._score(model, pairs) == best
+    assert loop._score(model, pairs) == best
 
 
 def test_an_interrupt_without_validation_keeps_the_weights_of_the_last_check():
@@ -417,7 +418,7 @@ def test_an_interrupt_before_the_first_check_is_raised(frame, monkeypatch):
     def interrupting(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(training, "elbo", interrupting)
+    monkeypatch.setattr(loop, "elbo", interrupting)
     model = make_model(None, 20)
     with pytest.raises(KeyboardInterrupt):
         model.fit(frame)

@@ -6,8 +6,10 @@ import pytest
 import torch
 from sklearn.base import clone
 
-from latentode import LatentODE, fitting, training
+from latentode import LatentODE
 from latentode.datasets import make_oscillator
+from latentode.fitting import fit as fitting
+from latentode.training import loop
 from tests.conftest import CHANNELS, make_frame, quick
 
 # Answers in float32 differ by rounding where the shapes of a batch do; a thousandth of a spread is
@@ -184,7 +186,7 @@ def test_the_best_weights_by_validation_are_kept(frame, monkeypatch):
         seen.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
         return -abs(len(seen) - 8.0)  # the eighth check is the best
 
-    monkeypatch.setattr(training, "_score", scripted)
+    monkeypatch.setattr(loop, "_score", scripted)
     model = quick(max_iter=100, patience=3, residual="ou").fit(frame)
     assert model.n_iter_ < 100  # three checks after the residual took over, and then enough
     for name, tensor in model.module_.state_dict().items():
@@ -200,7 +202,7 @@ def test_a_few_withheld_rows_choose_no_weights(n_rows, selects, monkeypatch):
         seen.append(model.likelihood.raw_noise.detach().clone())
         return -float(len(seen))
 
-    monkeypatch.setattr(training, "_score", first_is_best)
+    monkeypatch.setattr(loop, "_score", first_is_best)
     observed, _ = make_oscillator(n_series=2, n_observed=n_rows, seed=0)
     model = LatentODE("series", "time", max_iter=40, patience=1, residual="ou", random_state=0).fit(observed)
     kept = model.module_.likelihood.raw_noise.detach()

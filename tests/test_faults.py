@@ -8,12 +8,13 @@ import pytest
 import torch
 from torch import nn
 
-from latentode import LatentODE, MLPField, Solver, TrainingOptions, train, training
+from latentode import LatentODE, MLPField, Solver, TrainingOptions, train
 from latentode.datasets import make_oscillator
 from latentode.elbo import elbo
 from latentode.inference import heldout_log_density
 from latentode.solve import StiffFieldError, solve
-from latentode.training import MAX_RECOVERIES
+from latentode.training import loop
+from latentode.training.loop import MAX_RECOVERIES
 from tests.problems import held_waves, noisy_waves, small_model, times_nan
 
 OPTIONS = TrainingOptions(max_iter=40, n_checks=10, batch_size=8)
@@ -31,7 +32,7 @@ def spoil(monkeypatch, at, change):
         bound = elbo(*arguments, **settings)
         return change(bound) if next(calls) in at else bound
 
-    monkeypatch.setattr(training, "elbo", spoilt)
+    monkeypatch.setattr(loop, "elbo", spoilt)
 
 
 def infinite_gradient(bound):
@@ -60,7 +61,7 @@ def test_a_step_that_is_not_finite_is_taken_back(monkeypatch, change):
     history = fit(model, validation=held_waves())
     assert [record.recoveries for record in history] == [0, 0, 1, 1, 1, 1, 2, 2, 2, 2]
     # The rate is halved for good, twice.
-    unspoilt = training._schedule(40, OPTIONS)
+    unspoilt = loop._schedule(40, OPTIONS)
     assert history[-1].learning_rate == unspoilt / 4
     assert all(bool(torch.isfinite(parameter).all()) for parameter in model.parameters())
     assert all(math.isfinite(record.validation) for record in history)
@@ -97,11 +98,11 @@ def test_a_validation_score_that_is_not_finite_is_a_fault(monkeypatch):
         return heldout_log_density(*arguments) * (math.nan if next(spoilt) else 1.0)
 
     pairs = held_waves()[:1]
-    monkeypatch.setattr(training, "heldout_log_density", density)
+    monkeypatch.setattr(loop, "heldout_log_density", density)
     history = fit(small_model(), validation=pairs)
     assert [record.recoveries for record in history] == [1, 1, *[2] * 8]
     assert [math.isnan(record.validation) for record in history] == [True, False, True, *[False] * 7]
-    monkeypatch.setattr(training, "heldout_log_density", lambda *arguments: density(*arguments) * math.nan)
+    monkeypatch.setattr(loop, "heldout_log_density", lambda *arguments: density(*arguments) * math.nan)
     spoilt = iter([True] * 50)
     with pytest.raises(FloatingPointError, match=r"last at step 24 of 40.*: the validation score was nan"):
         fit(small_model(), validation=pairs)

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 import torch
 
+from latentode.fitting.holdout import MIN_SELECTING, Holdout, can_select, shown_rows, withhold
+from latentode.fitting.split import split_data
 from latentode.frames import read_frame
-from latentode.holdout import MIN_SELECTING, Holdout, can_select, shown_rows, withhold
-from latentode.split import split_data
 from tests.made import zeros_of
 
 TASKS = ["both", "interpolate", "extrapolate"]

@@ -8,7 +8,7 @@ import torch
 
 from latentode import GaussMarkov, SeriesCollection, kernel_choice
 from latentode.cuts import split_contexts
-from latentode.kernel_choice import choose_kernels
+from latentode.fitting.kernel_choice import choose_kernels
 
 KERNELS = ("ou", "matern32")
 

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from latentode.knots import MARGIN, START_SPACING, next_spacing
+from latentode.solve.knots import MARGIN, START_SPACING, next_spacing
 
 TOLERANCE = 3e-4
 

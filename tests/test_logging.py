@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from latentode import LatentODE
-from latentode.fit_messages import log_end
-from latentode.progress import standing
+from latentode.fitting.messages import log_end
+from latentode.fitting.progress import standing
 from latentode.training import Record, TrainingOptions
 from tests.conftest import make_frame
 
@@ -100,7 +100,7 @@ def test_the_bar_promises_no_early_stop_where_weights_are_not_selected():
 def test_the_bar_counts_as_training_does(monkeypatch):
     """An early stop comes at the check at which the bar says that all are used up."""
     shown = []
-    monkeypatch.setattr("latentode.progress.FitBar.show", lambda _, one: shown.append(one))
+    monkeypatch.setattr("latentode.fitting.progress.FitBar.show", lambda _, one: shown.append(one))
     quick(residual=None, max_iter=80, patience=2, learning_rate=0.5, field_units=(8,)).fit(make_frame())
     assert shown[-1].ended == "patience"
     options = TrainingOptions(max_iter=80, patience=2)

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pandas.api.types import is_numeric_dtype
 
-from latentode import LatentODE, fitting
+from latentode import LatentODE
+from latentode.fitting import fit as fitting
 from latentode.inference import pieces
 
 pytestmark = [

@@ -6,7 +6,7 @@ import pytest
 
 from latentode import LatentODE
 from latentode.datasets import load_co2, load_storms, make_lotka_volterra, make_oscillator
-from latentode.signal import LEAST, ChannelSignal, _judge, silent_channels
+from latentode.fitting.signal import LEAST, ChannelSignal, _judge, silent_channels
 
 TINY = {"latent_dim": 2, "field_units": (4,), "encoder_units": 4, "decoder_units": (4,), "n_samples": 4}
 NOTHING = np.empty(0)

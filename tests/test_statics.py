@@ -239,7 +239,7 @@ def test_a_warm_start_needs_the_same_static_columns():
 
 
 def test_a_checkpoint_is_of_what_is_static_too(tmp_path, monkeypatch):
-    from latentode import checkpoint
+    from latentode.training import checkpoint
 
     monkeypatch.setattr(checkpoint, "SHORTEST_INTERVAL", 0.0)
     frame = described()

@@ -9,14 +9,15 @@ import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from latentode import LatentODE, fitting
+from latentode import LatentODE
 from latentode.baselines import Contexts, last_value
 from latentode.datasets import make_oscillator
-from latentode.holdout import withhold
+from latentode.fitting import fit as fitting
+from latentode.fitting.holdout import withhold
+from latentode.fitting.verdict import _without_residual
 from latentode.inference import N_SCORE_SAMPLES
 from latentode.series import SeriesCollection
 from latentode.summary import summarize
-from latentode.verdict import _without_residual
 from tests.conftest import make_frame
 from tests.data import FOLDER as DATA
 from tests.made import scores
@@ -330,7 +331,7 @@ def test_training_that_patience_ended_says_of_how_many_steps(fitted_to_swings, a
 
 
 def test_an_interrupted_fit_says_so(swings, monkeypatch):
-    from latentode import training
+    from latentode.training import loop
 
     def strike(*arguments, **settings):
         if len(struck) == 30:
@@ -338,8 +339,8 @@ def test_an_interrupted_fit_says_so(swings, monkeypatch):
         struck.append(1)
         return step(*arguments, **settings)
 
-    struck, step = [], training._step
-    monkeypatch.setattr(training, "_step", strike)
+    struck, step = [], loop._step
+    monkeypatch.setattr(loop, "_step", strike)
     with pytest.warns(UserWarning, match="training was interrupted"):
         model = LatentODE("series", "time", **SMALL | {"max_iter": 200}).fit(swings)
     report = model.summary()

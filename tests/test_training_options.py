@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from latentode import SeriesCollection
-from latentode.training_options import TrainingOptions
+from latentode.training import TrainingOptions
 
 
 def _collection(n_series: int, n_rows: int) -> SeriesCollection:

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 import torch._dynamo  # every process imports it at its first step; those that fork from this one need not
 
-from latentode import LatentODE, checkpoint
+from latentode import LatentODE
+from latentode.training import checkpoint
 from tests.conftest import make_frame
 
 

@@ -16,11 +16,11 @@ from latentode.diagnosis.report import Diagnosis, Finding
 from latentode.diagnosis.standstill import look_for_standstills
 from latentode.diagnosis.statics import find_static_texts, look_at_static, look_for_static
 from latentode.diagnosis.unnamed import guess_roles, say_guess
+from latentode.fitting.holdout import MIN_TO_WITHHOLD
 from latentode.frames import SeriesTable, StaticValues, to_pandas
 from latentode.frames.columns import shown
 from latentode.frames.kinds import PIVOT_FIRST
 from latentode.frames.lenient import read_leniently
-from latentode.holdout import MIN_TO_WITHHOLD
 from latentode.printing import counted
 from latentode.series import MAX_ROWS
 

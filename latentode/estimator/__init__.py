@@ -17,9 +17,9 @@ from latentode.estimator.devices import whatever_the_default_device
 from latentode.estimator.files import Files
 from latentode.estimator.fitting import Fitting
 from latentode.estimator.latents import Latents
+from latentode.estimator.parameters import CONSTRAINTS
 from latentode.estimator.scoring import Scoring
 from latentode.estimator.solving import Solving
-from latentode.parameters import CONSTRAINTS
 
 __all__ = ["LatentODE"]
 

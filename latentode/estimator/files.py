@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from latentode._checks import check_device
-from latentode.fitted import Fitted
+from latentode.fitting import Fitted
 from latentode.persistence import load_fitted, save_fitted
 
 __all__ = ["Files"]

@@ -14,20 +14,19 @@ from sklearn.base import BaseEstimator
 
 from latentode._checks import check_choice, check_device, check_units
 from latentode._warnings import warn_user
-from latentode.checkpoint import Checkpoint, identify
+from latentode.estimator.parameters import check_no_flags
 from latentode.estimator.seeds import seed_of
-from latentode.fitted import Fitted
-from latentode.fitting import FittingProblem, fit_model
+from latentode.fitting import Fitted, FittingProblem, fit_model
 from latentode.frames import SeriesTable, answers_in_kind, read_frame
 from latentode.frames.clock import duration
 from latentode.frames.placeholders import UNMISTAKABLE, placeholders, stands_for_missing
 from latentode.frames.statics import describes_series, is_static
-from latentode.knots import START_SPACING
 from latentode.noise import LAWS
-from latentode.parameters import check_no_flags
 from latentode.printing import counted
 from latentode.residual import KERNELS
 from latentode.solve import Solver, best_method
+from latentode.solve.knots import START_SPACING
+from latentode.training import Checkpoint, identify
 
 __all__ = ["Fitting"]
 

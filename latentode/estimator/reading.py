@@ -10,7 +10,7 @@ import pandas as pd
 
 from latentode._checks import check_choice, check_levels, check_number
 from latentode.answers import Answers
-from latentode.fitted import Fitted
+from latentode.fitting import Fitted
 from latentode.frames import (
     Questions,
     Roles,

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from sklearn.utils.validation import check_is_fitted
 
-from latentode.fitted import Fitted
+from latentode.fitting import Fitted
 from latentode.model import LatentODEModel
 from latentode.solve import best_method
 from latentode.solver_report import SolverReport

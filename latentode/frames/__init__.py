@@ -5,10 +5,11 @@ from latentode.frames.clock import Instants, read_times
 from latentode.frames.layout import SAMPLE, answer, answer_rows, float_dtype
 from latentode.frames.libraries import answers_in_kind, to_pandas
 from latentode.frames.questions import Questions, ask_ahead, ask_rows, ask_times, read_asked, read_moment
+from latentode.frames.reading import read_frame
 from latentode.frames.roles import Roles
 from latentode.frames.scaling import Scaling
 from latentode.frames.statics import CategoryColumn, NumberColumn, Statics, StaticValues
-from latentode.frames.table import SeriesTable, read_frame
+from latentode.frames.table import SeriesTable
 
 __all__ = [
     "SAMPLE",

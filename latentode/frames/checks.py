@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,9 +10,7 @@ from latentode.frames.columns import shown
 from latentode.frames.hints import likely_id, run_id
 from latentode.frames.kinds import say_pivot
 from latentode.frames.roles import Roles
-
-if TYPE_CHECKING:  # reading a table checks it
-    from latentode.frames.table import SeriesTable
+from latentode.frames.table import SeriesTable
 
 __all__ = ["check_duplicates", "check_finite", "check_single"]
 

@@ -13,9 +13,10 @@ from latentode.frames.checks import check_duplicates, check_finite, check_single
 from latentode.frames.clock import read_times
 from latentode.frames.kinds import PIVOT_FIRST
 from latentode.frames.libraries import as_frame
+from latentode.frames.reading import read_channel, read_described, read_keys
 from latentode.frames.roles import Roles, find_roles
 from latentode.frames.statics import StaticValues
-from latentode.frames.table import SeriesTable, read_channel, read_described, read_keys
+from latentode.frames.table import SeriesTable
 
 __all__ = ["read_leniently"]
 

@@ -12,9 +12,10 @@ import torch
 
 from latentode.frames.clock import Instants, as_index, duration, parse_times, read_times
 from latentode.frames.columns import shown
+from latentode.frames.reading import read_keys
 from latentode.frames.roles import Roles
 from latentode.frames.scaling import Scaling
-from latentode.frames.table import SeriesTable, read_keys
+from latentode.frames.table import SeriesTable
 
 __all__ = ["Questions", "ask_ahead", "ask_rows", "ask_times", "read_asked", "read_moment"]
 

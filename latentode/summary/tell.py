@@ -11,14 +11,14 @@ import pandas as pd
 from latentode.calibration import MIN_SERIES
 from latentode.evaluation.report import ENOUGH_VALUES, MISS, SURE
 from latentode.evaluation.tally import ALL_LEADS
-from latentode.fitted import Fitted
+from latentode.fitting import Fitted
+from latentode.fitting.signal import silent_channels
+from latentode.fitting.verdict import Verdict, collapse
 from latentode.frames import CategoryColumn, NumberColumn
 from latentode.likelihoods import Likelihood
 from latentode.printing import counted
-from latentode.signal import silent_channels
 from latentode.summary.report import Summary
-from latentode.training_options import usual_kl_weight
-from latentode.verdict import Verdict, collapse
+from latentode.training import usual_kl_weight
 
 __all__ = ["summarize"]
 

@@ -10,13 +10,9 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from latentode.batches import BatchesOfLikeLength
-from latentode.checkpoint import Checkpoint
 from latentode.cuts import random_contexts, random_starts
 from latentode.elbo import elbo
-from latentode.faults import FAULTS, NonFiniteError, check_finite, likely_cause
 from latentode.inference import heldout_log_density
-from latentode.knots import next_spacing
 from latentode.model import LatentODEModel
 from latentode.series import SeriesBatch, SeriesCollection
 from latentode.solve import (
@@ -25,10 +21,14 @@ from latentode.solve import (
     step_doubling_error,
     uses_fused,
 )
-from latentode.training_options import TrainingOptions
-from latentode.training_state import Record, TrainingState
+from latentode.solve.knots import next_spacing
+from latentode.training.batches import BatchesOfLikeLength
+from latentode.training.checkpoint import Checkpoint
+from latentode.training.faults import FAULTS, NonFiniteError, check_finite, likely_cause
+from latentode.training.options import TrainingOptions
+from latentode.training.state import Record, TrainingState
 
-__all__ = ["Record", "TrainingOptions", "train"]
+__all__ = ["RESIDUAL_END", "train"]
 
 # The residual process takes over between these fractions of the training; before, it is fitted to
 # what the trajectory leaves without pushing back.

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from latentode.build import Architecture
 from latentode.calibration import Calibration
+from latentode.fitting.build import Architecture
+from latentode.fitting.signal import ChannelSignal
+from latentode.fitting.verdict import Verdict
 from latentode.frames import Instants, Roles, Scaling, SeriesTable, Statics
 from latentode.model import LatentODEModel
 from latentode.series import SeriesCollection
-from latentode.signal import ChannelSignal
 from latentode.solver_report import SolverReport, report_solver
 from latentode.training import Record
-from latentode.verdict import Verdict
 
 __all__ = ["Fitted"]
 

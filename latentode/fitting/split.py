@@ -8,9 +8,9 @@ import torch
 
 from latentode._warnings import warn_user
 from latentode.cuts import split_contexts
+from latentode.fitting.holdout import Holdout, shown_rows, withhold
+from latentode.fitting.outliers import left_out
 from latentode.frames import Scaling, SeriesTable, Statics
-from latentode.holdout import Holdout, shown_rows, withhold
-from latentode.outliers import left_out
 from latentode.series import SeriesBatch, SeriesCollection, SlidingParts
 from latentode.spans import MAX_ROWS
 

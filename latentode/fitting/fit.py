@@ -14,22 +14,21 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from latentode.build import Architecture, build_model
-from latentode.checkpoint import Checkpoint
-from latentode.fit_messages import log_end, warn_of
-from latentode.fitted import Fitted
+from latentode.fitting.build import Architecture, build_model
+from latentode.fitting.fitted import Fitted
+from latentode.fitting.holdout import Holdout, can_select
+from latentode.fitting.kernel_choice import choose_kernels
+from latentode.fitting.messages import log_end, warn_of
+from latentode.fitting.progress import FitBar
+from latentode.fitting.signal import find_signal
+from latentode.fitting.split import Split, split_data
+from latentode.fitting.verdict import judge
 from latentode.frames import Instants, SeriesTable
-from latentode.holdout import Holdout, can_select
 from latentode.inference import encode
-from latentode.kernel_choice import choose_kernels
 from latentode.model import LatentODEModel
-from latentode.progress import FitBar
 from latentode.series import SeriesCollection
-from latentode.signal import find_signal
 from latentode.solve import Solver
-from latentode.split import Split, split_data
-from latentode.training import Record, TrainingOptions, train
-from latentode.verdict import judge
+from latentode.training import Checkpoint, Record, TrainingOptions, train
 
 __all__ = ["FittingProblem", "fit_model"]
 

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from latentode.batches import BatchesOfLikeLength
 from latentode.model import LatentODEModel
 from latentode.solve import Solver
+from latentode.training.batches import BatchesOfLikeLength
 
 __all__ = ["Record", "TrainingState"]
 

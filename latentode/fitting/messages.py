@@ -7,11 +7,10 @@ import logging
 import numpy as np
 
 from latentode._warnings import warn_user
-from latentode.checkpoint import Checkpoint
-from latentode.fitted import Fitted
-from latentode.signal import silent_channels
-from latentode.training import Record, TrainingOptions
-from latentode.verdict import collapse
+from latentode.fitting.fitted import Fitted
+from latentode.fitting.signal import silent_channels
+from latentode.fitting.verdict import collapse
+from latentode.training import Checkpoint, Record, TrainingOptions
 
 __all__ = ["log_end", "warn_of"]
 

@@ -21,14 +21,14 @@ from latentode.evaluation import (
     unpack_evaluation,
     unpack_table,
 )
+from latentode.fitting.holdout import shown_rows
+from latentode.fitting.outliers import far_out
+from latentode.fitting.split import Split
 from latentode.frames import SeriesTable
-from latentode.holdout import shown_rows
 from latentode.inference import encode, hidden_scores
 from latentode.model import LatentODEModel
-from latentode.outliers import far_out
 from latentode.series import SeriesCollection
 from latentode.spans import MAX_ROWS
-from latentode.split import Split
 
 __all__ = ["Verdict", "collapse", "judge"]
 
