@@ -6,8 +6,9 @@ import math
 import pytest
 import torch
 
-from latentode import GaussMarkov, SeriesCollection, kernel_choice
+from latentode import GaussMarkov, SeriesCollection
 from latentode.cuts import split_contexts
+from latentode.fitting import kernel_choice
 from latentode.fitting.kernel_choice import choose_kernels
 
 KERNELS = ("ou", "matern32")
