@@ -24,7 +24,7 @@ from latentode.calibration import (
     hiding_contexts,
 )
 from latentode.datasets import make_oscillator
-from latentode.fitting.build import Architecture, build_model
+from latentode.fitting.build import Architecture, NetworkSizes, build_model
 from latentode.inference import Queries
 from latentode.solve import Solver
 
@@ -289,7 +289,7 @@ def test_where_gaps_are_asked_about_more_is_hidden_at_random():
 
 def untrained(n_channels):
     architecture = Architecture.choose(
-        n_channels, origin="first", residual=("ou",) * n_channels, typical_gap=0.05
+        n_channels, NetworkSizes(), origin="first", residual=("ou",) * n_channels, typical_gap=0.05
     )
     return build_model(architecture, Solver(), seed=0).eval()
 

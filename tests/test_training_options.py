@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from latentode import SeriesCollection
-from latentode.training import TrainingOptions
+from latentode.training import TrainingOptions, TrainingSettings
 
 
 def _collection(n_series: int, n_rows: int) -> SeriesCollection:
@@ -13,22 +13,26 @@ def _collection(n_series: int, n_rows: int) -> SeriesCollection:
     return SeriesCollection(torch.arange(n_rows).double().repeat(n_series), ones, ones.bool(), starts)
 
 
+def _choose(data, latent_dim, settings=None, **about):
+    return TrainingOptions.choose(data, latent_dim, settings or TrainingSettings(), **about)
+
+
 @pytest.mark.parametrize(("n_rows", "expected"), [(11, 0.055), (30, 0.15), (60, 0.3), (200, 0.3)])
 def test_of_few_values_a_series_continuity_weighs_less(n_rows, expected):
-    options = TrainingOptions.choose(_collection(2, n_rows), 4, task="both", origin="first")
+    options = _choose(_collection(2, n_rows), 4, task="both", origin="first")
     assert options.continuity_weight == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("task", ["both", "interpolate"])
 @pytest.mark.parametrize(("n_series", "expected"), [(1, 0.05), (4, 0.05), (20, 0.2), (100, 1.0), (3000, 1.0)])
 def test_of_few_values_what_is_seen_weighs_less(n_series, expected, task):
-    options = TrainingOptions.choose(_collection(n_series, 10), 4, task=task, origin="first")
+    options = _choose(_collection(n_series, 10), 4, task=task, origin="first")
     assert options.context_weight == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("n_series", [4, 3000])
 def test_forecasts_ask_for_what_is_hidden(n_series):
-    options = TrainingOptions.choose(_collection(n_series, 10), 4, task="extrapolate", origin="last")
+    options = _choose(_collection(n_series, 10), 4, task="extrapolate", origin="last")
     assert options.context_weight == 0.05
     assert options.residual_share == 1.0
     assert options.pointwise
@@ -37,30 +41,29 @@ def test_forecasts_ask_for_what_is_hidden(n_series):
 
 @pytest.mark.parametrize("task", ["both", "interpolate"])
 def test_gaps_leave_the_trajectory_half_of_white_noise(task):
-    options = TrainingOptions.choose(_collection(4, 10), 4, task=task, origin="first")
+    options = _choose(_collection(4, 10), 4, task=task, origin="first")
     assert options.residual_share == 0.5
     assert not options.pointwise
     assert options.kl_weight == 0.1
 
 
 def test_without_a_residual_process_there_is_nothing_to_foretell_one_by_one():
-    options = TrainingOptions.choose(_collection(4, 10), 4, task="extrapolate", origin="last", residual=False)
+    options = _choose(_collection(4, 10), 4, task="extrapolate", origin="last", residual=False)
     assert not options.pointwise
     assert options.kl_weight == 0.1
 
 
 @pytest.mark.parametrize(("n_series", "expected"), [(1, 32), (40, 40), (3000, 100)])
 def test_a_batch_is_the_collection_within_limits(n_series, expected):
-    assert (
-        TrainingOptions.choose(_collection(n_series, 3), 4, task="both", origin="first").batch_size
-        == expected
-    )
+    assert _choose(_collection(n_series, 3), 4, task="both", origin="first").batch_size == expected
 
 
 def test_what_is_given_stays():
     given = {"batch_size": 7, "learning_rate": 0.1, "context_weight": 0.0, "continuity_weight": 0.0}
     given |= {"residual_share": 0.2, "kl_weight": 0.4}
-    options = TrainingOptions.choose(_collection(5, 10), 4, task="both", origin="first", max_iter=3, **given)
+    options = _choose(
+        _collection(5, 10), 4, task="both", origin="first", settings=TrainingSettings(max_iter=3, **given)
+    )
     assert {name: getattr(options, name) for name in given} == given
     assert options.max_iter == 3
 
@@ -69,19 +72,19 @@ def test_nothing_to_train_on_is_left_to_training_to_refuse():
     nothing = SeriesCollection(
         torch.zeros(0).double(), torch.zeros(0, 1), torch.zeros(0, 1).bool(), torch.zeros(1).long()
     )
-    assert TrainingOptions.choose(nothing, 4, task="both", origin="first").batch_size == 32
+    assert _choose(nothing, 4, task="both", origin="first").batch_size == 32
 
 
 @pytest.mark.parametrize(
     ("task", "origin"), [("interpolate", "first"), ("both", "last"), ("extrapolate", "last")]
 )
 def test_what_goes_on_beyond_no_series_is_not_held_to_continuity(task, origin):
-    assert TrainingOptions.choose(_collection(20, 100), 4, task=task, origin=origin).continuity_weight == 0
+    assert _choose(_collection(20, 100), 4, task=task, origin=origin).continuity_weight == 0
 
 
 @pytest.mark.parametrize(("latent_dim", "expected"), [(4, 0.02), (6, 0.02), (7, 0.01), (20, 0.01)])
 def test_large_latent_states_learn_in_smaller_steps(latent_dim, expected):
-    options = TrainingOptions.choose(_collection(20, 10), latent_dim, task="both", origin="first")
+    options = _choose(_collection(20, 10), latent_dim, task="both", origin="first")
     assert options.learning_rate == expected
 
 

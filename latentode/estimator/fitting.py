@@ -16,7 +16,7 @@ from latentode._checks import check_choice, check_device, check_units
 from latentode._warnings import warn_user
 from latentode.estimator.parameters import check_no_flags
 from latentode.estimator.seeds import seed_of
-from latentode.fitting import Fitted, FittingProblem, fit_model
+from latentode.fitting import Fitted, FittingProblem, NetworkSizes, fit_model
 from latentode.frames import SeriesTable, answers_in_kind, read_frame
 from latentode.frames.clock import duration
 from latentode.frames.placeholders import UNMISTAKABLE, placeholders, stands_for_missing
@@ -26,7 +26,7 @@ from latentode.printing import counted
 from latentode.residual import KERNELS
 from latentode.solve import Solver, best_method
 from latentode.solve.knots import START_SPACING
-from latentode.training import Checkpoint, identify
+from latentode.training import Checkpoint, TrainingSettings, identify
 
 __all__ = ["Fitting"]
 
@@ -72,11 +72,12 @@ class Fitting(BaseEstimator):
         _warn_of_little(table)
         _warn_of_statics(table)
         _warn_of_placeholders(table)
+        n_channels = len(table.roles.value_cols)
         problem = FittingProblem(
             table=table,
             task=self.task,
             origin=self._origin(),
-            residual=self._kernels(len(table.roles.value_cols)),
+            residual=self._kernels(n_channels),
             solver=self._solver(self.knot_spacing or START_SPACING),
             fixed_spacing=self.knot_spacing is not None,
             validation_fraction=self.validation_fraction,
@@ -88,30 +89,27 @@ class Fitting(BaseEstimator):
             start=start,
             checkpoint=self._checkpoint(table, start),
             span=self._span(table),
+            sizes=NetworkSizes(
+                latent_dim=self.latent_dim,
+                field_units=None if self.field_units is None else tuple(self.field_units),
+                encoder_units=self.encoder_units,
+                decoder_units=None if self.decoder_units is None else tuple(self.decoder_units),
+                likelihood=self._laws(n_channels),
+                noise_scale=self.noise_scale,
+            ),
+            training=TrainingSettings(
+                max_iter=self.max_iter,
+                batch_size=self.batch_size,
+                learning_rate=self.learning_rate,
+                kl_weight=self.kl_weight,
+                context_weight=self.context_weight,
+                residual_share=self._residual_share(),
+                continuity_weight=self._continuity_weight(),
+                patience=self.patience,
+                tolerance=self.tolerance,
+            ),
         )
-        fitted = fit_model(
-            problem,
-            sizes={
-                "latent_dim": self.latent_dim,
-                "field_units": None if self.field_units is None else tuple(self.field_units),
-                "encoder_units": self.encoder_units,
-                "decoder_units": None if self.decoder_units is None else tuple(self.decoder_units),
-                "likelihood": self._laws(len(table.roles.value_cols)),
-                "noise_scale": self.noise_scale,
-            },
-            training={
-                "max_iter": self.max_iter,
-                "batch_size": self.batch_size,
-                "learning_rate": self.learning_rate,
-                "kl_weight": self.kl_weight,
-                "context_weight": self.context_weight,
-                "residual_share": self._residual_share(),
-                "continuity_weight": self._continuity_weight(),
-                "patience": self.patience,
-                "tolerance": self.tolerance,
-            },
-        )
-        self._adopt(fitted)
+        self._adopt(fit_model(problem))
         return self
 
     def _adopt(self, fitted: Fitted) -> None:

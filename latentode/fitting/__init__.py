@@ -13,7 +13,8 @@ messages        what a fit says when it is through
 fitted          the fit as it is kept
 """
 
+from latentode.fitting.build import NetworkSizes
 from latentode.fitting.fit import FittingProblem, fit_model
 from latentode.fitting.fitted import Fitted
 
-__all__ = ["Fitted", "FittingProblem", "fit_model"]
+__all__ = ["Fitted", "FittingProblem", "NetworkSizes", "fit_model"]

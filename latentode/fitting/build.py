@@ -14,9 +14,21 @@ from latentode.model import LatentODEModel
 from latentode.residual import GaussMarkov
 from latentode.solve import Solver
 
-__all__ = ["Architecture", "build_model"]
+__all__ = ["Architecture", "NetworkSizes", "build_model"]
 
 _DRAWING = threading.Lock()
+
+
+@dataclass(frozen=True)
+class NetworkSizes:
+    """What a user says of the networks; None leaves a size to `Architecture.choose`."""
+
+    latent_dim: int | None = None
+    field_units: tuple[int, ...] | None = None
+    encoder_units: int | None = None
+    decoder_units: tuple[int, ...] | None = None
+    likelihood: str | tuple[str, ...] = "gaussian"
+    noise_scale: str = "learned"
 
 
 @dataclass(frozen=True)
@@ -49,16 +61,11 @@ class Architecture:
     def choose(
         cls,
         n_channels: int,
+        sizes: NetworkSizes,
         *,
         origin: str,
         residual: tuple[str, ...] | None,
         typical_gap: float,
-        latent_dim: int | None = None,
-        field_units: tuple[int, ...] | None = None,
-        encoder_units: int | None = None,
-        decoder_units: tuple[int, ...] | None = None,
-        likelihood: str | tuple[str, ...] = "gaussian",
-        noise_scale: str = "learned",
         n_statics: int = 0,
     ) -> Architecture:
         """Sizes by the number of channels, where they are not given.
@@ -69,20 +76,20 @@ class Architecture:
         care learned more in half the steps. The encoder is as wide for small latents as for large ones: on
         spirals 64 units halved the steps that 32 took.
         """
-        latent_dim = latent_dim or min(20, max(4, n_channels + 2))
+        latent_dim = sizes.latent_dim or min(20, max(4, n_channels + 2))
         small = latent_dim <= 6
         field_width, decoder_width = (32, 32) if small else (128, 64)
         return cls(
             n_channels=n_channels,
             latent_dim=latent_dim,
-            field_units=(field_width, field_width) if field_units is None else field_units,
-            encoder_units=encoder_units or 64,
-            decoder_units=(decoder_width,) if decoder_units is None else decoder_units,
+            field_units=(field_width, field_width) if sizes.field_units is None else sizes.field_units,
+            encoder_units=sizes.encoder_units or 64,
+            decoder_units=(decoder_width,) if sizes.decoder_units is None else sizes.decoder_units,
             origin=origin,
             residual=residual,
             typical_gap=typical_gap,
-            likelihood=likelihood,
-            noise_scale=noise_scale,
+            likelihood=sizes.likelihood,
+            noise_scale=sizes.noise_scale,
             n_statics=n_statics,
             shortcuts=True,
         )

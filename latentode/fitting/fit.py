@@ -6,7 +6,7 @@ import logging
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import wraps
 from typing import Any, Literal
 
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from latentode.fitting.build import Architecture, build_model
+from latentode.fitting.build import Architecture, NetworkSizes, build_model
 from latentode.fitting.fitted import Fitted
 from latentode.fitting.holdout import Holdout, can_select
 from latentode.fitting.kernel_choice import choose_kernels
@@ -28,7 +28,7 @@ from latentode.inference import encode
 from latentode.model import LatentODEModel
 from latentode.series import SeriesCollection
 from latentode.solve import Solver
-from latentode.training import Checkpoint, Record, TrainingOptions, train
+from latentode.training import Checkpoint, Record, TrainingOptions, TrainingSettings, train
 
 __all__ = ["FittingProblem", "fit_model"]
 
@@ -62,6 +62,8 @@ class FittingProblem:
     start: Fitted | None = None
     checkpoint: Checkpoint | None = None
     span: float | None = None
+    sizes: NetworkSizes = field(default_factory=NetworkSizes)
+    training: TrainingSettings = field(default_factory=TrainingSettings)
 
 
 def _on_its_own(fit: Callable[..., Fitted]) -> Callable[..., Fitted]:
@@ -78,13 +80,8 @@ def _on_its_own(fit: Callable[..., Fitted]) -> Callable[..., Fitted]:
 
 
 @_on_its_own
-def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Mapping[str, Any]) -> Fitted:
+def fit_model(problem: FittingProblem) -> Fitted:
     """Withholds validation data, learns the scaling from the rest, builds the model and trains it.
-
-    Args:
-        sizes: latent_dim, field_units, encoder_units, decoder_units, likelihood, noise_scale; None leaves the
-            choice of a size to `Architecture.choose`.
-        training: fields of `TrainingOptions`, as `TrainingOptions.choose` takes them.
 
     Raises:
         ValueError: where the fit to start from has other columns or other networks.
@@ -92,8 +89,8 @@ def fit_model(problem: FittingProblem, *, sizes: Mapping[str, Any], training: Ma
     began = time.monotonic()
     generator = torch.Generator().manual_seed(problem.seed)
     split = _split(problem, generator)
-    architecture = _architecture(problem, split, _kernels(problem, split, generator), sizes)
-    options = _options(problem, split, architecture, training)
+    architecture = _architecture(problem, split, _kernels(problem, split, generator))
+    options = _options(problem, split, architecture)
     model = _model(problem, architecture)
 
     trained_from = time.monotonic()
@@ -179,17 +176,15 @@ def _kernels(problem: FittingProblem, split: Split, generator: torch.Generator) 
     return kernels
 
 
-def _architecture(
-    problem: FittingProblem, split: Split, kernels: tuple[str, ...] | None, sizes: Mapping[str, Any]
-) -> Architecture:
+def _architecture(problem: FittingProblem, split: Split, kernels: tuple[str, ...] | None) -> Architecture:
     start = problem.start
     architecture = Architecture.choose(
         split.data.n_channels,
+        problem.sizes,
         origin=problem.origin,
         residual=kernels,
         typical_gap=_typical_gap(split.data) if start is None else start.architecture.typical_gap,
         n_statics=split.statics.n_features,
-        **sizes,
     )
     if start is not None:
         _check_start(
@@ -199,12 +194,11 @@ def _architecture(
     return architecture
 
 
-def _options(
-    problem: FittingProblem, split: Split, architecture: Architecture, training: Mapping[str, Any]
-) -> TrainingOptions:
+def _options(problem: FittingProblem, split: Split, architecture: Architecture) -> TrainingOptions:
     options = TrainingOptions.choose(
         split.data,
         architecture.latent_dim,
+        problem.training,
         task=problem.task,
         origin=problem.origin,
         residual=architecture.residual is not None,
@@ -212,7 +206,6 @@ def _options(
         warm=problem.start is not None,
         # What was trained before is never made worse, whatever little tells.
         select=problem.start is not None or can_select(split.holdout, split.validation),
-        **training,
     )
     _log.info(
         "sizes: latent %d, field %s, encoder %d, decoder %s; batches of %d, learning rate %g, at most %d steps",

@@ -10,7 +10,16 @@ faults        which quantity was not finite, and what in the data is likely why
 
 from latentode.training.checkpoint import Checkpoint, identify
 from latentode.training.loop import RESIDUAL_END, train
-from latentode.training.options import TrainingOptions, usual_kl_weight
+from latentode.training.options import TrainingOptions, TrainingSettings, usual_kl_weight
 from latentode.training.state import Record
 
-__all__ = ["RESIDUAL_END", "Checkpoint", "Record", "TrainingOptions", "identify", "train", "usual_kl_weight"]
+__all__ = [
+    "RESIDUAL_END",
+    "Checkpoint",
+    "Record",
+    "TrainingOptions",
+    "TrainingSettings",
+    "identify",
+    "train",
+    "usual_kl_weight",
+]

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from numbers import Integral
-from typing import Any
 
 from latentode.cuts import TASKS
 from latentode.series import SeriesCollection
 
-__all__ = ["TrainingOptions", "usual_kl_weight"]
+__all__ = ["TrainingOptions", "TrainingSettings", "usual_kl_weight"]
 
 # Weight of the context's own likelihood for forecasts, and the training values from which it is whole for other
 # tasks. Few values are soon known by heart, and what is read back from a context says nothing of what it hides.
@@ -29,6 +28,21 @@ CONTINUITY, CONTINUITY_VALUES = 0.3, 60
 MAY_BE_ZERO = ("weight_decay", "kl_weight", "context_weight", "residual_share", "continuity_weight")
 SHARES = ("context_weight", "residual_share")
 COUNTS = ("max_iter", "batch_size", "n_samples", "n_checks", "patience")
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """What a user says of a training; None leaves it to `TrainingOptions.choose`."""
+
+    max_iter: int = 2500
+    batch_size: int | None = None
+    learning_rate: float | None = None
+    kl_weight: float | None = None
+    context_weight: float | None = None
+    residual_share: float | None = None
+    continuity_weight: float | None = None
+    patience: int = 10
+    tolerance: float = 3e-4
 
 
 @dataclass(frozen=True)
@@ -102,24 +116,23 @@ class TrainingOptions:
         cls,
         data: SeriesCollection,
         latent_dim: int,
+        settings: TrainingSettings,
         *,
         task: str,
         origin: str,
         residual: bool = True,
-        batch_size: int | None = None,
-        learning_rate: float | None = None,
-        kl_weight: float | None = None,
-        context_weight: float | None = None,
-        residual_share: float | None = None,
-        continuity_weight: float | None = None,
-        **settings: Any,
+        fixed_spacing: bool = False,
+        warm: bool = False,
+        select: bool = True,
     ) -> TrainingOptions:
-        """What suits the training data and the size of the latent state, where it is None.
+        """What suits N training series of V values in all and the size of the latent state, where a setting is None.
 
         Args:
-            data: N training series of V observed values in all.
             origin: where z0 stands, "first" or "last".
             residual: whether there is a residual process.
+            fixed_spacing, warm, select: as they will be.
+
+        Settings:
             batch_size: N, at least 32 and at most 100.
             learning_rate: 0.02 for up to six latent dimensions, else 0.01.
             pointwise: for task="extrapolate" with a residual process.
@@ -128,37 +141,31 @@ class TrainingOptions:
             residual_share: 1 for task="extrapolate", else 0.5.
             continuity_weight: 0.3, in proportion less where V / N is under 60; 0 for origin="last" or
                 task="interpolate", which go on beyond no series.
-            settings: other fields, as they are.
 
         Raises:
             ValueError: as the class itself.
         """
         pointwise = _is_pointwise(task, residual=residual)
         n_series, n_values = max(1, len(data)), float(data.mask.sum())
-        if batch_size is None:  # few series are gone through several times a step, at other cuts each time
-            batch_size = min(100, max(32, n_series))
-        if learning_rate is None:
-            learning_rate = 2e-2 if latent_dim <= 6 else 1e-2
-        if kl_weight is None:
-            kl_weight = usual_kl_weight(task, residual=residual)
-        if context_weight is None:
-            share = 0.0 if task == "extrapolate" else n_values / CONTEXT_VALUES
-            context_weight = min(1.0, max(CONTEXT, share))
-        if residual_share is None:
-            residual_share = 1.0 if task == "extrapolate" else SHARE
-        if continuity_weight is None:
-            goes_on = origin == "first" and task != "interpolate"
-            continuity_weight = goes_on * CONTINUITY * min(1.0, n_values / n_series / CONTINUITY_VALUES)
+        context_share = 0.0 if task == "extrapolate" else n_values / CONTEXT_VALUES
+        goes_on = origin == "first" and task != "interpolate"
+        chosen = {
+            # Few series are gone through several times a step, at other cuts each time.
+            "batch_size": min(100, max(32, n_series)),
+            "learning_rate": 2e-2 if latent_dim <= 6 else 1e-2,
+            "kl_weight": usual_kl_weight(task, residual=residual),
+            "context_weight": min(1.0, max(CONTEXT, context_share)),
+            "residual_share": 1.0 if task == "extrapolate" else SHARE,
+            "continuity_weight": goes_on * CONTINUITY * min(1.0, n_values / n_series / CONTINUITY_VALUES),
+        }
+        given = {name: value for name, value in asdict(settings).items() if value is not None}
         return cls(
+            **chosen | given,
             task=task,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            kl_weight=kl_weight,
-            context_weight=context_weight,
-            residual_share=residual_share,
             pointwise=pointwise,
-            continuity_weight=continuity_weight,
-            **settings,
+            fixed_spacing=fixed_spacing,
+            warm=warm,
+            select=select,
         )
 
 
