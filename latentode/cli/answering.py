@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
+from collections.abc import Sequence
 
 from latentode.cli.files import check_folder, write_table
 from latentode.cli.questions import asked_times, length, model_and_data
@@ -10,49 +10,75 @@ from latentode.cli.questions import asked_times, length, model_and_data
 __all__ = ["encode", "forecast", "impute", "predict", "sample"]
 
 
-def predict(chosen: argparse.Namespace) -> None:
+def predict(
+    *,
+    model: str,
+    data: str,
+    out: str,
+    at: Sequence[str] | None,
+    times: str | None,
+    level: Sequence[float] | None,
+    point: str,
+    parts: bool,
+) -> None:
     """`latentode predict`."""
-    check_folder(chosen.out)
-    model, data = model_and_data(chosen.model, chosen.data)
-    times = asked_times(chosen, model)
-    found = model.predict(data, times=times, level=chosen.level, point=chosen.point, parts=chosen.parts)
-    write_table(found, chosen.out)
+    check_folder(out)
+    fitted, frame = model_and_data(model, data)
+    asked = asked_times(fitted, at, times)
+    write_table(fitted.predict(frame, times=asked, level=level, point=point, parts=parts), out)
 
 
-def forecast(chosen: argparse.Namespace) -> None:
+def forecast(
+    *,
+    model: str,
+    data: str,
+    out: str,
+    horizon: str,
+    steps: int,
+    level: Sequence[float] | None,
+    point: str,
+    parts: bool,
+) -> None:
     """`latentode forecast`."""
-    check_folder(chosen.out)
-    model, data = model_and_data(chosen.model, chosen.data)
-    horizon = length(chosen.horizon, model, "--horizon")
-    found = model.forecast(
-        data, horizon, chosen.steps, level=chosen.level, point=chosen.point, parts=chosen.parts
-    )
-    write_table(found, chosen.out)
+    check_folder(out)
+    fitted, frame = model_and_data(model, data)
+    ahead = length(horizon, fitted, "--horizon")
+    write_table(fitted.forecast(frame, ahead, steps, level=level, point=point, parts=parts), out)
 
 
-def impute(chosen: argparse.Namespace) -> None:
+def impute(*, model: str, data: str, out: str) -> None:
     """`latentode impute`."""
-    check_folder(chosen.out)
-    model, data = model_and_data(chosen.model, chosen.data)
-    write_table(model.impute(data), chosen.out)
+    check_folder(out)
+    fitted, frame = model_and_data(model, data)
+    write_table(fitted.impute(frame), out)
 
 
-def sample(chosen: argparse.Namespace) -> None:
+def sample(
+    *,
+    model: str,
+    data: str,
+    out: str,
+    at: Sequence[str] | None,
+    times: str | None,
+    n_samples: int,
+    observation_noise: bool,
+    seed: int,
+) -> None:
     """`latentode sample`."""
-    check_folder(chosen.out)
-    model, data = model_and_data(chosen.model, chosen.data)
-    paths = model.sample(
-        data,
-        asked_times(chosen, model),
-        n_samples=chosen.samples,
-        observation_noise=chosen.noise,
-        random_state=chosen.seed,
+    check_folder(out)
+    fitted, frame = model_and_data(model, data)
+    paths = fitted.sample(
+        frame,
+        asked_times(fitted, at, times),
+        n_samples=n_samples,
+        observation_noise=observation_noise,
+        random_state=seed,
     )
-    write_table(paths, chosen.out)
+    write_table(paths, out)
 
 
-def encode(chosen: argparse.Namespace) -> None:
+def encode(*, model: str, data: str, out: str) -> None:
     """`latentode encode`."""
-    check_folder(chosen.out)
-    model, data = model_and_data(chosen.model, chosen.data)
-    write_table(model.encode(data), chosen.out)
+    check_folder(out)
+    fitted, frame = model_and_data(model, data)
+    write_table(fitted.encode(frame), out)

@@ -34,6 +34,7 @@ def make_parser() -> argparse.ArgumentParser:
     fit.add_argument("--seed", type=int, default=0, help="a fit of the same seed repeats (default: 0)")
     fit.add_argument(
         "--set",
+        dest="settings",
         action="extend",
         nargs="+",
         default=[],
@@ -69,8 +70,15 @@ def make_parser() -> argparse.ArgumentParser:
     sample = add("sample", texts.SAMPLE)
     _add_model_and_data(sample)
     _add_times(sample)
-    sample.add_argument("--samples", type=int, default=20, help="how many of each series (default: 20)")
-    sample.add_argument("--noise", action="store_true", help="adds the noise of a measurement to each value")
+    sample.add_argument(
+        "--samples", dest="n_samples", type=int, default=20, help="how many of each series (default: 20)"
+    )
+    sample.add_argument(
+        "--noise",
+        dest="observation_noise",
+        action="store_true",
+        help="adds the noise of a measurement to each value",
+    )
     sample.add_argument("--seed", type=int, default=0, help="the same seed draws the same (default: 0)")
     _add_out(sample)
 
@@ -135,13 +143,25 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def _add_roles(command: argparse.ArgumentParser, of: str = "") -> None:
-    command.add_argument("--id", metavar="COLUMN", help=f"column that names the series {of}".rstrip())
-    command.add_argument("--time", metavar="COLUMN", help=f"column of the times {of}".rstrip())
     command.add_argument(
-        "--values", nargs="+", metavar="COLUMN", help="the channels; all others, if not given"
+        "--id", dest="id_col", metavar="COLUMN", help=f"column that names the series {of}".rstrip()
     )
     command.add_argument(
-        "--static", nargs="+", metavar="COLUMN", help="columns that describe a series as a whole, such as age"
+        "--time", dest="time_col", metavar="COLUMN", help=f"column of the times {of}".rstrip()
+    )
+    command.add_argument(
+        "--values",
+        dest="value_cols",
+        nargs="+",
+        metavar="COLUMN",
+        help="the channels; all others, if not given",
+    )
+    command.add_argument(
+        "--static",
+        dest="static_cols",
+        nargs="+",
+        metavar="COLUMN",
+        help="columns that describe a series as a whole, such as age",
     )
 
 

@@ -5,7 +5,6 @@ Those that fit, describe and show stand here; `answering`, `judging` and `drawin
 
 from __future__ import annotations
 
-import argparse
 import ast
 import runpy
 import sys
@@ -41,50 +40,70 @@ __all__ = [
 ]
 
 
-def fit(chosen: argparse.Namespace) -> None:
+def fit(
+    *,
+    data: str,
+    out: str,
+    id_col: str | None,
+    time_col: str | None,
+    value_cols: Sequence[str] | None,
+    static_cols: Sequence[str] | None,
+    task: str | None,
+    seed: int,
+    settings: Sequence[str],
+    threads: int,
+    quiet: bool,
+) -> None:
     """`latentode fit`."""
-    check_folder(chosen.out)
+    check_folder(out)
     parameters: dict[str, Any] = {
-        "id_col": chosen.id,
-        "time_col": chosen.time,
-        "value_cols": chosen.values,
-        "static_cols": chosen.static,
-        "random_state": chosen.seed,
-        "verbose": 0 if chosen.quiet else 1,
+        "id_col": id_col,
+        "time_col": time_col,
+        "value_cols": value_cols,
+        "static_cols": static_cols,
+        "random_state": seed,
+        "verbose": 0 if quiet else 1,
     }
-    if chosen.task is not None:
-        parameters["task"] = chosen.task
-    parameters |= _settings(chosen.set)
-    data = read_table(chosen.data, id_col=parameters["id_col"], time_col=parameters["time_col"])
-    torch.set_num_threads(chosen.threads)
+    if task is not None:
+        parameters["task"] = task
+    parameters |= _settings(settings)
+    frame = read_table(data, id_col=parameters["id_col"], time_col=parameters["time_col"])
+    torch.set_num_threads(threads)
     began = time.perf_counter()
-    model = LatentODE(**parameters).fit(data)
-    model.save(chosen.out)
-    if not chosen.quiet:
+    model = LatentODE(**parameters).fit(frame)
+    model.save(out)
+    if not quiet:
         seconds = time.perf_counter() - began
-        sys.stderr.write(f"fitted in {seconds:.0f} s, {model.n_iter_} steps; saved as {chosen.out}\n")
+        sys.stderr.write(f"fitted in {seconds:.0f} s, {model.n_iter_} steps; saved as {out}\n")
 
 
-def describe(chosen: argparse.Namespace) -> None:
+def describe(
+    *,
+    file: str,
+    id_col: str | None,
+    time_col: str | None,
+    value_cols: Sequence[str] | None,
+    static_cols: Sequence[str] | None,
+) -> None:
     """`latentode describe`."""
-    check_exists(chosen.file)
-    if is_model(chosen.file):
-        told = str(LatentODE.load(chosen.file).summary())
+    check_exists(file)
+    if is_model(file):
+        told = str(LatentODE.load(file).summary())
     else:
-        data = read_table(chosen.file, id_col=chosen.id, time_col=chosen.time)
-        named = (chosen.id, chosen.time, chosen.values, chosen.static)
+        data = read_table(file, id_col=id_col, time_col=time_col)
+        named = (id_col, time_col, value_cols, static_cols)
         if any(one is not None for one in named):
             find_roles(data, *named, from_array=False)  # a column that is not there is the user's mistake
         # The commands read dates of the column that --time names by themselves.
         clock = guess_roles(data).get("time_col") if named[:2] == (None, None) else None
         if clock is not None:
-            data[clock] = read_clock(data[clock], f"column {clock!r} of {chosen.file}")
+            data[clock] = read_clock(data[clock], f"column {clock!r} of {file}")
         report = diagnose(data, *named)
-        told = as_options(report.told(fit_line(chosen.file, report.suggested)))
+        told = as_options(report.told(fit_line(file, report.suggested)))
     sys.stdout.write(f"{told}\n")
 
 
-def demo(chosen: argparse.Namespace, rest: Sequence[str]) -> None:  # noqa: ARG001 - as the others are called
+def demo(*rest: str) -> None:
     """`latentode demo`: the script of examples/storm_tracks.py."""
     import matplotlib as mpl
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from latentode.cli.files import check_exists, check_folder, is_model, read_table, same
@@ -22,80 +23,102 @@ _READ = {
     "history": set(),
 }
 
+# Options that are not named as what they give is.
+_OPTIONS = {"id_col": "id", "time_col": "time", "value_cols": "values", "static_cols": "static"}
 
-def plot(chosen: argparse.Namespace) -> None:
+
+@dataclass(frozen=True)
+class _Picture:
+    """What is to be drawn; None where the command line says nothing."""
+
+    file: str
+    data: str | None
+    kind: str | None
+    series: Sequence[str] | None
+    channels: Sequence[str] | None
+    horizon: str | None
+    level: Sequence[float] | None
+    color: str | None
+    id_col: str | None
+    time_col: str | None
+    value_cols: Sequence[str] | None
+    static_cols: Sequence[str] | None
+
+    def refuse(self, names: set[str], why: str) -> None:
+        """Raises for the first of some options that was given."""
+        for option, name in sorted((_OPTIONS.get(name, name), name) for name in names):
+            if getattr(self, name) is not None:
+                raise ValueError(f"--{option} {why}; leave it out")
+
+
+def plot(*, out: str, dpi: float, **options: Any) -> None:
     """`latentode plot`."""
-    check_folder(chosen.out, _PICTURES)
-    check_exists(chosen.file)
+    picture = _Picture(**options)
+    check_folder(out, _PICTURES)
+    check_exists(picture.file)
     import matplotlib as mpl
     import numpy as np
 
     mpl.use("Agg")  # a file is asked for, not a window
-    axes = _draw_model(chosen) if is_model(chosen.file) else _draw_table(chosen)
+    axes = _draw_model(picture) if is_model(picture.file) else _draw_table(picture)
     figure = np.ravel(axes)[0].figure
-    figure.savefig(chosen.out, dpi=chosen.dpi)
+    figure.savefig(out, dpi=dpi)
     mpl.pyplot.close(figure)
 
 
-def _draw_table(chosen: argparse.Namespace) -> Any:
+def _draw_table(picture: _Picture) -> Any:
     from latentode import plotting
 
-    if chosen.data is not None:
-        raise ValueError(f"{chosen.file} is no saved latentode model (`latentode fit` writes one)")
-    _refuse(chosen, {"kind", "horizon", "level", "color"}, "is for a model's picture, and this is a table's")
-    if chosen.series is not None and chosen.id is None:
+    if picture.data is not None:
+        raise ValueError(f"{picture.file} is no saved latentode model (`latentode fit` writes one)")
+    picture.refuse({"kind", "horizon", "level", "color"}, "is for a model's picture, and this is a table's")
+    if picture.series is not None and picture.id_col is None:
         raise ValueError("--series names series by their id; say which column holds it with --id")
-    if chosen.channels is not None and chosen.values is not None:
+    if picture.channels is not None and picture.value_cols is not None:
         raise ValueError("--channels and --values both say which columns to draw; give one of them")
-    data = read_table(chosen.file, id_col=chosen.id, time_col=chosen.time)
-    ids = None if chosen.id is None or chosen.id not in data else data[chosen.id]
+    data = read_table(picture.file, id_col=picture.id_col, time_col=picture.time_col)
+    ids = None if picture.id_col is None or picture.id_col not in data else data[picture.id_col]
     return plotting.plot_observations(
         data,
-        id_col=chosen.id,
-        time_col=chosen.time,
-        value_cols=chosen.channels or chosen.values or _others(data, chosen),
-        series=None if ids is None else same(chosen.series, ids),
+        id_col=picture.id_col,
+        time_col=picture.time_col,
+        value_cols=picture.channels or picture.value_cols or _others(data, picture),
+        series=None if ids is None else same(picture.series, ids),
     )
 
 
-def _others(data: Any, chosen: argparse.Namespace) -> list[str] | None:
+def _others(data: Any, picture: _Picture) -> list[str] | None:
     """The columns of a table that are left where some are called static; None for all."""
-    if chosen.static is None:
+    if picture.static_cols is None:
         return None
-    return [name for name in data.columns if name not in (chosen.id, chosen.time, *chosen.static)]
+    named = (picture.id_col, picture.time_col, *picture.static_cols)
+    return [name for name in data.columns if name not in named]
 
 
-def _refuse(chosen: argparse.Namespace, names: set[str], why: str) -> None:
-    """Raises for the first of some options that was given."""
-    for name in sorted(names):
-        if getattr(chosen, name) is not None:
-            raise ValueError(f"--{name} {why}; leave it out")
-
-
-def _draw_model(chosen: argparse.Namespace) -> Any:
+def _draw_model(picture: _Picture) -> Any:
     from latentode import plotting
 
-    kind = chosen.kind or "trajectories"
-    _refuse(chosen, {"id", "time", "values", "static"}, "is for a table alone, as a model knows its columns")
-    _refuse(chosen, set().union(*_READ.values()) - _READ[kind], f"changes nothing in --kind {kind}")
+    kind = picture.kind or "trajectories"
+    picture.refuse(set(_OPTIONS), "is for a table alone, as a model knows its columns")
+    picture.refuse(set().union(*_READ.values()) - _READ[kind], f"changes nothing in --kind {kind}")
     if kind in ("history", "prior"):
-        if chosen.data is not None:
-            raise ValueError(f"--kind {kind} draws the model by itself; leave out {chosen.data}")
-        model = LatentODE.load(chosen.file)
+        if picture.data is not None:
+            raise ValueError(f"--kind {kind} draws the model by itself; leave out {picture.data}")
+        model = LatentODE.load(picture.file)
         if kind == "history":
             return plotting.plot_history(model)
-        return plotting.plot_prior(model, channels=chosen.channels)
-    if chosen.data is None:
+        return plotting.plot_prior(model, channels=picture.channels)
+    if picture.data is None:
         raise ValueError(f"--kind {kind} draws a table with the model; name its file after the model's")
-    model, data = model_and_data(chosen.file, chosen.data)
+    model, data = model_and_data(picture.file, picture.data)
     roles = model.fitted_.roles
     ids = roles.id_of(data)
-    series = chosen.series if ids is None else same(chosen.series, ids)
+    series = picture.series if ids is None else same(picture.series, ids)
     if kind == "embedding":
-        return plotting.plot_embedding(model, data, color=chosen.color)
-    horizon = None if chosen.horizon is None else length(chosen.horizon, model, "--horizon")
+        return plotting.plot_embedding(model, data, color=picture.color)
+    horizon = None if picture.horizon is None else length(picture.horizon, model, "--horizon")
     if kind == "latent":
-        return plotting.plot_latent(model, data, series=series, color=chosen.color, horizon=horizon or 0)
+        return plotting.plot_latent(model, data, series=series, color=picture.color, horizon=horizon or 0)
     return plotting.plot_trajectories(
-        model, data, series=series, channels=chosen.channels, horizon=horizon, level=chosen.level or [90.0]
+        model, data, series=series, channels=picture.channels, horizon=horizon, level=picture.level or [90.0]
     )

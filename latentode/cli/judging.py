@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -15,45 +15,59 @@ from latentode.estimator import LatentODE
 __all__ = ["evaluate", "score"]
 
 
-def score(chosen: argparse.Namespace) -> None:
+def score(*, model: str, data: str, by_row: bool, out: str | None) -> None:
     """`latentode score`: one number, its unit on standard error, or with --by-row a table of them."""
-    if chosen.out is not None and not chosen.by_row:
+    if out is not None and not by_row:
         raise ValueError("score prints one number; --out is for the table of --by-row")
-    check_folder(chosen.out or "-")
-    model, data = model_and_data(chosen.model, chosen.data)
-    if not chosen.by_row:
-        sys.stdout.write(f"{model.score(data)}\n")
+    check_folder(out or "-")
+    fitted, frame = model_and_data(model, data)
+    if not by_row:
+        sys.stdout.write(f"{fitted.score(frame)}\n")
         sys.stdout.flush()
         sys.stderr.write("nats per value and unit of the data; higher is better\n")
         return
-    roles = model.fitted_.roles
-    keys = [name for name in (roles.id_name, roles.time_name) if name in data.columns]
-    write_table(pd.concat([data[keys], model.score_samples(data)], axis=1), chosen.out or "-")
+    roles = fitted.fitted_.roles
+    keys = [name for name in (roles.id_name, roles.time_name) if name in frame.columns]
+    write_table(pd.concat([frame[keys], fitted.score_samples(frame)], axis=1), out or "-")
 
 
-def evaluate(chosen: argparse.Namespace) -> None:
+def evaluate(
+    *,
+    model: str,
+    data: str,
+    train: str | None,
+    after: str | None,
+    task: str | None,
+    leads: Sequence[str],
+    horizon: str | None,
+    baselines: Sequence[str] | None,
+    level: Sequence[float],
+    point: str,
+    seed: int,
+    out: str | None,
+) -> None:
     """`latentode evaluate`."""
-    check_folder(chosen.out or "-")
-    model, data = model_and_data(chosen.model, chosen.data)
-    report = model.evaluate(
-        data,
-        task=chosen.task,
-        leads=_leads(chosen.leads, model),
-        horizon=None if chosen.horizon is None else length(chosen.horizon, model, "--horizon"),
-        after=None if chosen.after is None else next(iter(read_clock([chosen.after], "--after"))),
-        level=chosen.level,
-        point=chosen.point,
-        baselines=chosen.baselines,
-        train=None if chosen.train is None else table_for(model, chosen.train),
-        random_state=chosen.seed,
+    check_folder(out or "-")
+    fitted, frame = model_and_data(model, data)
+    report = fitted.evaluate(
+        frame,
+        task=task,
+        leads=_leads(leads, fitted),
+        horizon=None if horizon is None else length(horizon, fitted, "--horizon"),
+        after=None if after is None else next(iter(read_clock([after], "--after"))),
+        level=level,
+        point=point,
+        baselines=baselines,
+        train=None if train is None else table_for(fitted, train),
+        random_state=seed,
     )
-    if chosen.out != "-":  # a table on standard output is for a program to read
+    if out != "-":  # a table on standard output is for a program to read
         sys.stdout.write(f"{report}\n")
-    if chosen.out is not None:
-        write_table(report.table, chosen.out)
+    if out is not None:
+        write_table(report.table, out)
 
 
-def _leads(edges: list[str], model: LatentODE) -> Any:
+def _leads(edges: Sequence[str], model: LatentODE) -> Any:
     """A number of bins, or their upper edges."""
     if len(edges) == 1 and edges[0].isdecimal():
         return int(edges[0])

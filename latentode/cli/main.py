@@ -27,11 +27,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Only now: torch and pandas take seconds, --help none.
     from latentode.cli import commands
 
-    run = getattr(commands, chosen.command)
+    options = vars(chosen)
+    run, shows_traceback = getattr(commands, options.pop("command")), options.pop("traceback")
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
-            run(chosen, rest) if chosen.command == "demo" else run(chosen)
+            run(*rest, **options)
         sys.stdout.flush()
     except BrokenPipeError:  # the reader has had enough, as `head` has
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write("latentode: interrupted\n")
         return 130
     except (ValueError, TypeError, OSError, ImportError, ArithmeticError, RuntimeError) as failure:
-        if chosen.traceback:
+        if shows_traceback:
             raise
         sys.stderr.write(f"latentode: error: {_said(failure)}\n")
         return 1

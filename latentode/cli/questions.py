@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
+from collections.abc import Sequence
 from typing import Any
 
 from latentode.cli.files import arrange, read_clock, read_table
@@ -23,12 +23,12 @@ def table_for(model: LatentODE, file: str) -> Any:
     return arrange(read_table(file, id_col=roles.id_name, time_col=roles.time_name), roles)
 
 
-def asked_times(chosen: argparse.Namespace, model: LatentODE) -> Any:
-    """The times of --at or --times as `predict` takes them; None for the rows of the table."""
-    if chosen.times is not None:
-        return table_for(model, chosen.times)
-    if chosen.at is not None:
-        return list(read_clock(chosen.at, "--at"))
+def asked_times(model: LatentODE, at: Sequence[str] | None, file: str | None) -> Any:
+    """The times of --at, or of the file of --times, as `predict` takes them; None for the rows of the table."""
+    if file is not None:
+        return table_for(model, file)
+    if at is not None:
+        return list(read_clock(at, "--at"))
     return None
 
 
