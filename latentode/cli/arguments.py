@@ -71,7 +71,12 @@ def make_parser() -> argparse.ArgumentParser:
     _add_model_and_data(sample)
     _add_times(sample)
     sample.add_argument(
-        "--samples", dest="n_samples", type=int, default=20, help="how many of each series (default: 20)"
+        "--samples",
+        dest="n_samples",
+        metavar="N",
+        type=int,
+        default=20,
+        help="how many of each series (default: 20)",
     )
     sample.add_argument(
         "--noise",
