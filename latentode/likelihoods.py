@@ -120,7 +120,11 @@ class Likelihood(nn.Module):
     @property
     def noise_variance(self) -> Tensor:
         """Variance of the noise of each channel, at its learned scale, in squared scaled units: (D,)."""
-        variance = self.scale().square()
+        return self.variance()
+
+    def variance(self, offset: Tensor | None = None) -> Tensor:
+        """Variance of the noise, in squared scaled units: (D,), or the offset's (..., D)."""
+        variance = self.scale(offset).square()
         if self.is_gaussian:
             return variance
         of_law = torch.ones_like(variance)

@@ -204,11 +204,11 @@ class SeriesCollection:
         """What is trained on of the chosen series: all of them."""
         return self.batch(indices)
 
-    def origins(self, first: Tensor) -> Tensor:
-        """The times of rows (B,), 0 where there are none at all."""
+    def origins(self, first: Tensor, last: Tensor) -> Tensor:
+        """The times of the first of each range of rows, 0 where it holds none: (B,)."""
         if not len(self.times):
             return self.times.new_zeros(len(first))
-        return self.times[first.clamp(max=len(self.times) - 1)]
+        return torch.where(last > first, self.times[first.clamp(max=len(self.times) - 1)], 0.0)
 
     def windows(
         self, first: Tensor, last: Tensor, series: Tensor, origins: Tensor | None = None
@@ -227,6 +227,8 @@ class SeriesCollection:
             return SeriesBatch(nothing[..., 0], nothing, nothing.bool(), statics)
         mask = self.mask[rows] & inside.unsqueeze(-1)
         times = self.times[rows] if origins is None else self.times[rows] - origins.unsqueeze(1)
+        # What pads a range of no rows is another series'.
+        times = torch.where((last > first).unsqueeze(1), times, 0.0)
         return SeriesBatch(times.to(self.values.dtype), self.values[rows] * mask, mask, statics)
 
     def cut(self, most: int, longest: float | None = None) -> SeriesCollection:

@@ -442,6 +442,28 @@ def test_a_second_interrupt_is_raised(frame, path, monkeypatch):
     assert model.history_.ended.tolist() == ["interrupt"]
 
 
+@pytest.mark.usefixtures("always")
+@pytest.mark.filterwarnings("ignore:training was interrupted")
+def test_an_interrupted_warm_start_goes_on_from_what_it_had_started_from(frame, path, monkeypatch):
+    def model():
+        return make_model(None, 10).fit(frame).set_params(warm_start=True, checkpoint=path, max_iter=12)
+
+    expected = summary(model().fit(frame))
+    cut_off = model()
+    write, count = Checkpoint.write, iter(range(100))
+
+    def interrupting(self, *packed):
+        write(self, *packed)
+        if next(count) == 4:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Checkpoint, "write", interrupting)
+    cut_off.fit(frame)
+    assert cut_off.history_.ended.iloc[-1] == "interrupt"
+    assert path.exists()
+    assert summary(cut_off.fit(frame)) == expected
+
+
 def test_a_fit_that_ended_says_why(frame):
     history = make_model(None, 20).fit(frame).history_
     assert history.ended.tolist() == [""] * (len(history) - 1) + ["max_iter"]

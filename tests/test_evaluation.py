@@ -8,7 +8,7 @@ import pytest
 
 from latentode import LatentODE
 from latentode.evaluation import RIVALS, Scope, Settings, evaluate
-from latentode.evaluation.tally import MODEL
+from latentode.evaluation.tally import MIN_TO_BOOTSTRAP, MODEL
 from latentode.frames import read_frame
 
 CHANNELS = ["hr", "temp", "flat"]
@@ -80,7 +80,10 @@ def test_straight_lines_are_met_by_velocity_and_interpolation():
 def test_a_known_error_is_found():
     report, _ = ask(lines(missing=0.3), offset=1.0, tasks=("extrapolate", "interpolate"))
     ours = report.table[report.table.predictor == MODEL]
-    np.testing.assert_allclose(ours[["rmse", "mae", "rmse-lo", "rmse-hi"]], 1.0)
+    np.testing.assert_allclose(ours[["rmse", "mae"]], 1.0)
+    few = ours.n_series < MIN_TO_BOOTSTRAP
+    np.testing.assert_allclose(ours.loc[~few, ["rmse-lo", "rmse-hi"]], 1.0)
+    assert ours.loc[few, ["rmse-lo", "rmse-hi"]].isna().all(axis=None)
     np.testing.assert_allclose(ours["coverage-90"], 1.0)
     np.testing.assert_allclose(ours["width-90"], 4.0)
     far, _ = ask(lines(), offset=3.0)
@@ -252,6 +255,29 @@ def test_more_settings_are_heeded(fitted, frame):
     near = fitted.evaluate(frame, task="extrapolate", horizon=2.0, leads=1, n_bootstrap=0)
     assert (near.table.lead_to <= 2.0).all()
     assert near.table.lead.unique().tolist()[0].startswith("up to")
+
+
+@pytest.mark.parametrize("settings", [{"baselines": []}, {"task": "both", "baselines": ["pchip"]}])
+def test_a_task_without_a_rival_is_evaluated(fitted, frame, settings):
+    report = fitted.evaluate(frame, n_bootstrap=20, **settings)
+    assert report.table.loc[report.table.task == "extrapolate", "predictor"].unique().tolist() == [MODEL]
+    assert report.table["rmse-lo"].notna().all()
+    assert "Extrapolation" in str(report)
+
+
+@pytest.mark.parametrize("horizon", [1.25, 2.345])
+def test_nothing_beyond_the_horizon_is_scored(fitted, frame, horizon):
+    settings = {"task": "extrapolate", "n_bootstrap": 0, "baselines": ["last value"]}
+    by_number = fitted.evaluate(frame, horizon=horizon, leads=1, **settings).table
+    by_edge = fitted.evaluate(frame, leads=[horizon], **settings).table
+    assert by_number.lead_to.max() == horizon
+    assert by_number.n_values.tolist() == by_edge.n_values.tolist()
+
+
+def test_bins_of_like_edges_are_told_apart(fitted, frame):
+    report = fitted.evaluate(frame, task="extrapolate", leads=[5.0001, 5.0002, 9.0], n_bootstrap=0)
+    assert "5.0001 to 5.0002" in report.table.lead.tolist() or report.table.lead.nunique() == 3
+    assert "up to 5.0001" in str(report)
 
 
 def test_the_table_holds_what_its_page_says(fitted, frame):

@@ -138,3 +138,26 @@ def test_a_rival_without_error_is_no_division_by_zero():
 def test_a_rival_next_to_without_error_makes_no_skill_of_many_digits():
     said = report_of({MODEL: [1.0], "last value": [1e-9]}).verdict("extrapolate")
     assert "skill below -999 % [below -999, below -999])" in said[2]
+
+
+def test_of_too_few_series_in_a_cell_no_confidence_is_told():
+    """Six series hold the first channel, two the second: intervals are of the first alone."""
+    random = np.random.default_rng(0)
+    tally = Tally(6, LeadBins(np.array([1.0]), "number"), ["x", "y"], [MODEL, "rival"], [])
+    truth = np.zeros((60, 2))
+    truth[20:, 1] = np.nan
+    errors = {MODEL: 0.1 * random.normal(size=(60, 2)), "rival": random.normal(size=(60, 2))}
+    tally.add(np.arange(6).repeat(10), np.full(60, 0.5), truth, errors, {})
+    table = tally.table("extrapolate", 100, random)
+    ends = ["rmse-lo", "rmse-hi", "mae-lo", "mae-hi"]
+    assert table.loc[table.channel == "x", ends].notna().all(axis=None)
+    assert table.loc[table.channel == "y", ends].isna().all(axis=None)
+    report = Evaluation(table, {"extrapolate": Scope(6, 0, 6, 2)}, ())
+    assert report.verdict("extrapolate") == [
+        "With 90 % confidence the latent ODE beats rival in 1 of 1 channels. "
+        "Too few series hold values of 1 more to tell."
+    ]
+    without = Evaluation(tally.table("extrapolate", 0, random), report.scopes, ())
+    assert without.verdict("extrapolate") == [
+        "Without intervals the latent ODE beats rival in 2 of 2 channels."
+    ]

@@ -407,3 +407,21 @@ def test_parts_of_a_long_series_are_joined_and_without_a_residual_all_is_traject
         return
     gone = without_trajectory(deepcopy(model)).predict(frame, parts=True)
     np.testing.assert_allclose(gone["x-trajectory"], model.scaling_.center[0], rtol=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore:.*no values")
+def test_what_was_never_seen_of_a_long_series_widens_without_a_jump():
+    frame = frame_of(900)
+    model = LatentODE(time_col="hours", **SMALL, residual="iou", calibrate=False).fit(frame)
+    unseen = frame.assign(y=np.nan)
+    band = model.predict(unseen, level=90)
+    width = (band["y-hi-90"] - band["y-lo-90"]).to_numpy()
+    steps = np.abs(np.diff(width))
+    assert steps.max() < 0.02 * width.max()
+    last = [float(frame["hours"].iloc[-1])]
+    alone, beside = (
+        model.sample(unseen, times=times, n_samples=400).groupby("hours")["y"].std().iloc[-1]
+        for times in (last, [0.0, *last])
+    )
+    # Standard deviations of 400 draws, each known to 3.5 %.
+    assert abs(alone / beside - 1) < 0.2

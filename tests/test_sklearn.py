@@ -247,8 +247,11 @@ def test_a_warm_start_never_ends_worse_on_the_same_validation_data(frame):
     # A learning rate that wrecks the model within ten steps: the weights it came with are kept.
     before = model.predict(frame)
     model.set_params(warm_start=True, learning_rate=10.0, max_iter=10).fit(frame)
-    assert model.history_.validation.max() < best
+    assert model.history_.iteration.iloc[0] == 0
+    assert model.history_.validation.iloc[0] == pytest.approx(best)
+    assert model.history_.validation.iloc[1:].max() < best
     close(model.predict(frame), before)
+    assert model.summary().facts["best"].startswith(f"the weights that it started from: {best:.3f} nats")
 
 
 def test_a_warm_start_keeps_the_scaling_and_the_kernels(frame):

@@ -117,10 +117,11 @@ class LatentODE(Fitting, Solving, Asking, Latents, Scoring, Files, BaseEstimator
 
     Attributes:
         module_: the fitted `LatentODEModel`.
-        history_: DataFrame, one row per check: ELBO and log likelihood in nats per observed value, KL
-            in nats per series, validation score (nats per hidden value, scaled), learning rate, share of
-            the residual process (it takes over between 30 and 60 % of max_iter), knots, recoveries (steps that
-            failed so far), seconds, and in the last row why training `ended`: max_iter, patience or interrupt.
+        history_: DataFrame, one row per check, and of a warm start one of before its first step: ELBO and
+            log likelihood in nats per observed value, KL in nats per series, validation score (nats per hidden
+            value, scaled), learning rate, share of the residual process (it takes over between 30 and 60 % of
+            max_iter), knots, recoveries (steps that failed so far), seconds, and in the last row why training
+            `ended`: max_iter, patience or interrupt.
         n_iter_: optimiser steps taken.
         residual_: kernel of each channel's residual process, None without.
         value_cols_, n_features_in_, feature_names_in_: the channels.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from numbers import Integral
+from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -44,6 +45,9 @@ class Fitting(BaseEstimator):
     Needs of its host: every parameter of the constructor of `LatentODE`, in an attribute of its name.
     """
 
+    # What an interrupted fit started from, whose checkpoint a further call goes on from.
+    _unfinished: tuple[Fitted | None] | None = None
+
     @answers_in_kind
     def fit(self, X: Any, y: Any = None) -> Self:  # noqa: ARG002 - y is scikit-learn's convention
         """Fits the model to a frame of series; a failed fit leaves an earlier one as it was.
@@ -58,7 +62,7 @@ class Fitting(BaseEstimator):
             OSError: where the checkpoint can't be written.
         """
         self._check_parameters()
-        start = self.fitted_ if self.warm_start and hasattr(self, "fitted_") else None
+        start = self._start()
         table = read_frame(
             X,
             id_col=self.id_col,
@@ -110,7 +114,19 @@ class Fitting(BaseEstimator):
             ),
         )
         self._adopt(fit_model(problem))
+        self._unfinished = (start,) if self._has_checkpoint() else None
         return self
+
+    def _start(self) -> Fitted | None:
+        """The fit to train on: the one before, or where that was interrupted the one that it had started from."""
+        if not self.warm_start or not hasattr(self, "fitted_"):
+            return None
+        if self._unfinished is not None and self._has_checkpoint():
+            return self._unfinished[0]
+        return self.fitted_
+
+    def _has_checkpoint(self) -> bool:
+        return self.checkpoint is not None and Path(self.checkpoint).exists()
 
     def _adopt(self, fitted: Fitted) -> None:
         roles = fitted.roles

@@ -43,16 +43,15 @@ class LeadBins:
         """
         if np.ndim(leads) == 0 and not isinstance(leads, str):
             check_number("leads", leads, integer=True)
-            within = lead_times
-            if horizon is not None:
-                within = lead_times[lead_times <= duration(horizon, kind, "horizon") * (1 + 1e-9)]
+            farthest = np.inf if horizon is None else duration(horizon, kind, "horizon")
+            within = lead_times[lead_times <= farthest * (1 + 1e-9)]
             if not len(within):
                 raise ValueError(
                     f"no hidden observation lies within horizon={horizon!r}; the nearest is "
                     f"{span(float(lead_times.min()), kind)} away"
                 )
             edges = np.quantile(within, np.arange(1, leads + 1) / leads, method="higher")
-            return cls(np.unique([_rounded(edge, kind) for edge in edges]), kind)
+            return cls(np.unique([min(_rounded(edge, kind), farthest) for edge in edges]), kind)
         if horizon is not None:
             raise ValueError(
                 "leads names the edges of the bins, the last of which is the horizon; leave one out"
@@ -80,7 +79,10 @@ class LeadBins:
     @property
     def labels(self) -> list[str]:
         """What each bin is called, such as "6h to 12h"."""
-        ends = [span(float(edge), self.kind) for edge in self.edges]
+        for digits in (3, 6, 9, 17):
+            ends = [span(float(edge), self.kind, digits) for edge in self.edges]
+            if len(set(ends)) == len(ends):
+                break
         return [f"up to {ends[0]}", *(f"{a} to {b}" for a, b in pairwise(ends))]
 
     def in_users_units(self, spans: np.ndarray) -> Any:
@@ -103,10 +105,11 @@ def _unit(length: float, kind: str) -> tuple[str, float]:
     return next((name, unit) for least, name, unit in UNITS if length >= least)
 
 
-def span(length: float, kind: str) -> str:
+def span(length: float, kind: str, digits: int = 3) -> str:
     """A length of time to read: "1.5h", or a number where times are."""
     name, unit = _unit(length, kind)
-    return f"{length / unit:.3g}{name}" if length / unit < 1000 else f"{length / unit:.0f}{name}"
+    whole = digits == 3 and length / unit >= 1000
+    return f"{length / unit:.0f}{name}" if whole else f"{length / unit:.{digits}g}{name}"
 
 
 def _rounded(length: float, kind: str) -> float:

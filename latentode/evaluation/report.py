@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from latentode._checks import check_choice
-from latentode.evaluation.tally import ALL_LEADS, INTERVAL, MODEL
+from latentode.evaluation.tally import ALL_LEADS, INTERVAL, MIN_TO_BOOTSTRAP, MODEL
 from latentode.printing import counted, table_text
 
 __all__ = ["ENOUGH_VALUES", "MAX_CHANNELS", "MISS", "Evaluation", "Scope"]
@@ -65,8 +65,8 @@ class Evaluation:
             width), of the latent ODE only;
             skill = 1 - RMSE of the latent ODE / RMSE of this predictor, skill-lo, skill-hi; the same of the MAE
             as mae_skill, mae_skill-lo, mae_skill-hi; of the rivals only.
-            Intervals hold 90 % of a bootstrap over series, the same draws for all predictors; NaN for fewer
-            than five series.
+            Intervals hold 90 % of a bootstrap over series, the same draws for all predictors; NaN where fewer
+            than five series hold a value.
         scopes: how many series and contexts each task had.
         levels: coverages of the bands, in percent.
         after: the time after which rows were asked, None where all were.
@@ -101,10 +101,13 @@ class Evaluation:
             return off
         prefix = "skill" if metric == "rmse" else "mae_skill"
         cells = list(rivals.groupby(["channel", "lead"], sort=False, observed=True))
+        one_each = len(cells) == rivals["channel"].nunique()
+        what = "channels" if one_each else "combinations of channel and lead time"
         sure = not rivals[f"{prefix}-lo"].isna().all()
+        judged = [pair for pair in cells if not sure or pair[1]["n_series"].iloc[0] >= MIN_TO_BOOTSTRAP]
         names = list(rivals["predictor"].unique())
         won, lost = dict.fromkeys([*names, _ALL], 0), []
-        for (channel, lead), rows in cells:
+        for (channel, lead), rows in judged:
             least = rows[f"{prefix}-lo"] if sure else rows[prefix]
             for name in rows["predictor"][least > 0]:
                 won[name] += 1
@@ -115,16 +118,15 @@ class Evaluation:
             lost.append((rows[prefix].min(), defeat))
         if len(lost) > MAX_SENTENCES:  # the worst are told
             lost.sort(key=lambda pair: pair[0])
-        one_each = len(cells) == rivals["channel"].nunique()
-        what = "channels" if one_each else "combinations of channel and lead time"
         if len(names) == 1:
             del won[_ALL]
         counts = [f"{_the(name)} in {count}" for name, count in won.items()]
         listed = counts[0] if len(counts) == 1 else f"{', '.join(counts[:-1])} and {counts[-1]}"
-        lines = [
-            f"{f'With {INTERVAL} % confidence' if sure else 'Without intervals, for want of series,'} "
-            f"the {MODEL} beats {listed} of {len(cells)} {what}."
-        ]
+        few = ", for want of series," if rivals["n_series"].max() < MIN_TO_BOOTSTRAP else ""
+        how = f"With {INTERVAL} % confidence" if sure else f"Without intervals{few}"
+        lines = [f"{how} the {MODEL} beats {listed} of {len(judged)} {what}."]
+        if len(judged) < len(cells):
+            lines[0] += f" Too few series hold values of {len(cells) - len(judged)} more to tell."
         if lost:
             lines += ["Where it does not:", *_some([defeat for _, defeat in lost])]
         return lines + off

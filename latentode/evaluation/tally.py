@@ -11,7 +11,7 @@ import pandas as pd
 from latentode.evaluation.bins import LeadBins
 from latentode.metrics import crps_quantiles, skill
 
-__all__ = ["ALL_LEADS", "INTERVAL", "MODEL", "Tally", "share_error"]
+__all__ = ["ALL_LEADS", "INTERVAL", "MIN_TO_BOOTSTRAP", "MODEL", "Tally", "share_error"]
 
 MODEL = "latent ODE"
 ALL_LEADS = "all"
@@ -97,7 +97,6 @@ class Tally:
         """One row for each channel, bin (and all together) and predictor; see `Evaluation.table`."""
         estimates, intervals = self._errors(n_bootstrap, generator)
         counts = _with_all(self.counts.sum(0))
-        n_series = np.concatenate([(self.counts > 0).sum(0), (self.counts.sum(1) > 0).sum(0)[None]])
         shape = (len(self.predictors), len(self.bins) + 1, len(self.channels))
         of_model = np.zeros(shape, dtype=bool)
         of_model[self.predictors.index(MODEL)] = True
@@ -120,7 +119,7 @@ class Tally:
             "lead_mean": self.bins.in_users_units(lead_means),
             "predictor": [self.predictors[number] for number in predictor],
             "n_values": self._column(counts).astype(np.int64),
-            "n_series": self._column(n_series),
+            "n_series": self._column(self._n_series),
         }
         for measure in ("rmse", "mae"):
             columns |= self._with_interval(measure, estimates[measure], intervals)
@@ -135,6 +134,11 @@ class Tally:
             columns |= self._with_interval(measure, found, intervals)
         table = pd.DataFrame(columns)
         return table[table["n_values"] > 0].reset_index(drop=True)
+
+    @property
+    def _n_series(self) -> np.ndarray:
+        """Series that hold a value of each bin, and of any: (B + 1, D)."""
+        return (_with_all(self.counts, axis=1) > 0).sum(0)
 
     def _column(self, numbers: np.ndarray) -> np.ndarray:
         """(..., B + 1, D), of each predictor or of all, in the order of the table's rows."""
@@ -170,6 +174,7 @@ class Tally:
         present = np.flatnonzero(self.counts.any((1, 2)))
         if len(present) < MIN_TO_BOOTSTRAP or not n_bootstrap:
             return estimates, intervals
+        few = self._n_series < MIN_TO_BOOTSTRAP
         weights = generator.multinomial(len(present), np.full(len(present), 1 / len(present)), n_bootstrap)
         edges = np.array([(100 - INTERVAL) / 200, (100 + INTERVAL) / 200])
         for channel in range(len(self.channels)):
@@ -184,7 +189,7 @@ class Tally:
                 errors = _error(measure, totals, counts)  # (P, n_bootstrap, B + 1)
                 intervals[measure][..., channel] = _quantiles(errors, edges)
                 intervals[of][:, 1:, :, channel] = _quantiles(skill(errors[:1], errors[1:]), edges)
-        return estimates, intervals
+        return estimates, {name: np.where(few, np.nan, bounds) for name, bounds in intervals.items()}
 
 
 def share_error(inside: np.ndarray, counts: np.ndarray) -> np.ndarray:
@@ -237,8 +242,8 @@ def _quantiles(draws: np.ndarray, edges: np.ndarray) -> np.ndarray:
     """Over the second axis, skipping draws of series that hold no value here."""
     found = np.full((len(edges), draws.shape[0], draws.shape[2]), np.nan)
     for place in range(draws.shape[2]):
-        known = ~np.isnan(draws[0, :, place])
-        if known.any():
+        known = ~np.isnan(draws[:, :, place]).any(0)
+        if len(draws) and known.any():
             # Draws themselves, nothing in between: against a rival without error a skill is -inf.
             ordered = np.sort(draws[:, known, place], axis=1)
             found[:, :, place] = ordered[:, np.round(edges * (known.sum() - 1)).astype(np.int64)].T

@@ -19,6 +19,9 @@ from latentode.training import Record
 
 __all__ = ["Fitted"]
 
+# Times along an orbit at which what the decoder predicts of the noise is read.
+N_TIMES = 32
+
 
 @dataclass(frozen=True)
 class Fitted:
@@ -56,8 +59,23 @@ class Fitted:
         """What a table observes and tells of its series, in scaled units and model time."""
         return self.scaling.scale(table.collection(self.statics), self.dtype)
 
+    @property
+    def extent(self) -> tuple[float, float]:
+        """From where to where the longest training series reaches, counted from z0, in model time."""
+        return (0.0, self.span) if self.architecture.origin == "first" else (-self.span, 0.0)
+
     def solver_report(self) -> SolverReport:
         """What the solver, as it is set now, costs and how much it errs."""
-        earliest, latest = (0.0, self.span) if self.architecture.origin == "first" else (-self.span, 0.0)
         like = next(self.model.parameters())
-        return report_solver(self.model, self.probe.to(like), earliest, latest, tolerance=self.tolerance)
+        return report_solver(self.model, self.probe.to(like), *self.extent, tolerance=self.tolerance)
+
+    @torch.no_grad()
+    def noise_variance(self) -> Tensor:
+        """Of each channel, in squared scaled units; of a predicted scale the mean along the probe's orbits: (D,)."""
+        likelihood = self.model.likelihood
+        if likelihood.noise_scale == "learned":
+            return likelihood.noise_variance
+        like = next(self.model.parameters())
+        times = torch.linspace(*self.extent, N_TIMES, dtype=like.dtype, device=like.device)
+        path = self.model.decoded_path(self.probe.to(like).unsqueeze(0), times.expand(len(self.probe), -1))
+        return likelihood.variance(path.offset).mean((0, 1, 2))

@@ -52,7 +52,7 @@ class SpanPosteriors:
         first, last = spans.first[number], spans.last[number]
         pieces = torch.stack([first, last, number, number, spans.series_of_spans[number]], 1)
         for chunk in chunks_of(pieces, 16 * contexts.n_channels):
-            origins = contexts.origins(chunk[:, 0])
+            origins = contexts.origins(chunk[:, 0], chunk[:, 1])
             context = contexts.windows(chunk[:, 0], chunk[:, 1], chunk[:, 4], origins).to(device)
             posterior = model.posterior(context)
             mean[chunk[:, 2]], std[chunk[:, 2]] = posterior.mean.cpu(), posterior.stddev.cpu()

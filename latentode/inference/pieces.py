@@ -134,9 +134,14 @@ def whole_block(contexts: SeriesCollection, queries: Queries, series: int) -> Bl
 
 
 def _around(low: int, high: int, n_rows: int, channels: list[Tensor]) -> Tensor:
-    """Rows for queries between row low - 1 and row high of a series, sorted: (n,)."""
+    """Rows for queries between row low - 1 and row high of a series, sorted: (n,).
+
+    The first is among them where a channel was never observed: its prior stands there.
+    """
     first, last = max(0, low - MARGIN), min(n_rows, high + MARGIN)
     rows = [torch.arange(first, last)]
+    if first and not all(map(len, channels)):
+        rows.append(torch.zeros(1, dtype=torch.int64))
     for seen in channels:
         before, after = torch.searchsorted(seen, torch.tensor([low, high])).tolist()
         near = seen[max(0, before - FARTHER) : after + FARTHER]

@@ -216,7 +216,7 @@ def latent(
         whose = torch.full_like(span, series)
         pieces.append(torch.stack([spans.first[span], spans.last[span], ends - counts, ends, whose], 1))
     for chunk in chunks_of(torch.cat(pieces), latent_dim):
-        origins = contexts.origins(chunk[:, 0])
+        origins = contexts.origins(chunk[:, 0], chunk[:, 1])
         context = contexts.windows(chunk[:, 0], chunk[:, 1], chunk[:, 4], origins).to(device)
         rows, inside = padded_ranges(chunk[:, 2], chunk[:, 3])
         asked = (times[rows] - origins.unsqueeze(1)).to(context.times)

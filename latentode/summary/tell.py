@@ -133,12 +133,13 @@ def _best(fitted: Fitted) -> str:
             f"the last weights, for too little validation: {checks[-1].validation:.3f} nats a withheld value"
         )
     best = max(checks, key=lambda record: record.validation)
-    return f"step {best.iteration}: {best.validation:.3f} nats a withheld value, in scaled units"
+    which = f"step {best.iteration}" if best.iteration else "the weights that it started from"
+    return f"{which}: {best.validation:.3f} nats a withheld value, in scaled units"
 
 
 def _channels(fitted: Fitted) -> pd.DataFrame:
     scaling, module = fitted.scaling, fitted.model
-    noise = module.likelihood.noise_variance.detach().sqrt().double().cpu().numpy()
+    noise = fitted.noise_variance().detach().sqrt().double().cpu().numpy()
     found = {
         "center": scaling.center,
         "spread": scaling.spread,

@@ -94,6 +94,7 @@ def train(
     elif options.warm and selects:
         with contextlib.suppress(*FAULTS):
             state.best_score = _score(model, validation)
+            _record(state, options, state.best_score, math.nan)
 
     try:
         while state.iteration < options.max_iter and not state.ended:
@@ -120,7 +121,7 @@ def train(
             if checkpoint is not None and (state.ended or checkpoint.is_due):
                 checkpoint.write(*state.pack())
     except KeyboardInterrupt:
-        if not state.history:
+        if not state.history or not state.history[-1].iteration:
             raise
         # Where it struck is not known: perhaps amid an update of the weights, which are not kept.
         state.good.restore(model)
