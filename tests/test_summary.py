@@ -329,6 +329,16 @@ def test_a_notebook_shows_tables_whatever_the_columns_are_called():
     assert "a &amp; b" in html
 
 
+def test_channels_of_a_pivot_of_two_values_have_an_account():
+    frame = (
+        make_frame()[["patient", "hours", "hr"]].rename(columns={"hr": "value"}).assign(band="g", error=0.1)
+    )
+    frame["error"] += 0.01 * np.arange(len(frame))
+    wide = frame.pivot(index=["patient", "hours"], columns="band", values=["value", "error"])
+    channels = LatentODE(**SMALL).fit(wide).summary().channels
+    assert channels.index.tolist() == [("value", "g"), ("error", "g")]
+
+
 def test_many_channels_share_a_line_of_coverage(swings):
     many = swings.assign(**{f"c{number}": swings["position"] * number for number in range(2, 8)})
     text = str(LatentODE("series", "time", **SMALL).fit(many).summary())

@@ -53,6 +53,22 @@ def test_without_a_residual_process_there_is_nothing_to_foretell_one_by_one():
     assert options.kl_weight == 0.1
 
 
+@pytest.mark.parametrize(
+    ("latent_dim", "n_series", "task", "expected"),
+    [
+        (6, 300, "both", 4000),
+        (4, 3000, "interpolate", 4000),
+        (6, 300, "extrapolate", 2500),
+        (7, 300, "both", 2500),
+        (6, 299, "both", 2500),
+    ],
+)
+def test_gaps_of_few_channels_are_learned_in_more_steps_from_many_values(
+    latent_dim, n_series, task, expected
+):
+    assert _choose(_collection(n_series, 10), latent_dim, task=task, origin="first").max_iter == expected
+
+
 @pytest.mark.parametrize(("n_series", "expected"), [(1, 32), (40, 40), (3000, 100)])
 def test_a_batch_is_the_collection_within_limits(n_series, expected):
     assert _choose(_collection(n_series, 3), 4, task="both", origin="first").batch_size == expected

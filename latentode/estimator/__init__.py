@@ -76,7 +76,8 @@ class LatentODE(Fitting, Solving, Asking, Latents, Scoring, Files, BaseEstimator
         knot_spacing: distance of the solver's knots in model time (the usual span of a series is 1);
             None starts at 1/8 and follows `tolerance` during training.
         tolerance: relative error of the trajectories that the knot spacing has to keep.
-        max_iter: optimiser steps at most.
+        max_iter: optimiser steps at most; None takes 4000 where up to six latent dimensions learn from 3000 values or
+            more and task is not "extrapolate", else 2500.
         batch_size, learning_rate: None chooses by the data's and the model's size.
         kl_weight: weight of the KL term in training; None takes 0.03 for task="extrapolate" with a residual process
             and 0.1 otherwise.
@@ -172,7 +173,7 @@ class LatentODE(Fitting, Solving, Asking, Latents, Scoring, Files, BaseEstimator
         atol: float | None = None,
         knot_spacing: float | None = None,
         tolerance: float = 3e-4,
-        max_iter: int = 2500,
+        max_iter: int | None = None,
         batch_size: int | None = None,
         learning_rate: float | None = None,
         kl_weight: float | None = None,

@@ -31,7 +31,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "atol": [_POSITIVE, None],
     "knot_spacing": [_POSITIVE, None],
     "tolerance": [_POSITIVE],
-    "max_iter": [_COUNT],
+    "max_iter": [_COUNT, None],
     "batch_size": [_COUNT, None],
     "learning_rate": [_POSITIVE, None],
     "kl_weight": [_WEIGHT, None],

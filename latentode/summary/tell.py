@@ -18,7 +18,7 @@ from latentode.frames import CategoryColumn, NumberColumn
 from latentode.likelihoods import Likelihood
 from latentode.printing import counted
 from latentode.summary.report import Summary
-from latentode.training import usual_kl_weight
+from latentode.training import usual_kl_weight, usual_max_iter
 
 __all__ = ["summarize"]
 
@@ -109,18 +109,22 @@ def _data(fitted: Fitted) -> dict[str, str]:
 
 
 def _training(fitted: Fitted, parameters: Mapping[str, Any]) -> str:
-    last = fitted.history[-1]
+    last, verdict = fitted.history[-1], fitted.verdict
+    most = parameters["max_iter"]
+    if most is None:
+        n_values = 0 if verdict is None else verdict.n_values
+        most = usual_max_iter(parameters["task"], fitted.architecture.latent_dim, n_values)
     ended = {
         "max_iter": "all that max_iter allows",
-        "patience": f"of {parameters['max_iter']} at most; validation no longer improved"
-        if last.iteration < parameters["max_iter"]
+        "patience": f"of {most} at most; validation no longer improved"
+        if last.iteration < most
         else "all that max_iter allows; validation had stopped improving",
-        "interrupt": f"of {parameters['max_iter']}; interrupted there",
+        "interrupt": f"of {most}; interrupted there",
     }
     steps = counted(last.iteration, "step")
     if last.ended in ended:  # the first files don't say
         steps += f", {ended[last.ended]}"
-    whole = "" if fitted.verdict is None else f" of {fitted.verdict.seconds:.0f} s for the whole fit"
+    whole = "" if verdict is None else f" of {verdict.seconds:.0f} s for the whole fit"
     return f"{steps}; {last.seconds:.0f} s{whole}"
 
 
@@ -162,7 +166,8 @@ def _channels(fitted: Fitted) -> pd.DataFrame:
             "scale": scale * scaling.spread,
             "length": length * scaling.time_unit,
         }
-    return pd.DataFrame(found, index=pd.Index(list(fitted.roles.value_cols), name="channel"))
+    index = pd.Index(list(fitted.roles.value_cols), name="channel", tupleize_cols=False)
+    return pd.DataFrame(found, index=index)
 
 
 def _laws(likelihood: Likelihood) -> list[str]:

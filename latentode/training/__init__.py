@@ -10,7 +10,7 @@ faults        which quantity was not finite, and what in the data is likely why
 
 from latentode.training.checkpoint import Checkpoint, identify
 from latentode.training.loop import RESIDUAL_END, train
-from latentode.training.options import TrainingOptions, TrainingSettings, usual_kl_weight
+from latentode.training.options import TrainingOptions, TrainingSettings, usual_kl_weight, usual_max_iter
 from latentode.training.state import Record
 
 __all__ = [
@@ -22,4 +22,5 @@ __all__ = [
     "identify",
     "train",
     "usual_kl_weight",
+    "usual_max_iter",
 ]

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from numbers import Integral
+from typing import Any
 
 from latentode.cuts import TASKS
 from latentode.series import SeriesCollection
 
-__all__ = ["TrainingOptions", "TrainingSettings", "usual_kl_weight"]
+__all__ = ["TrainingOptions", "TrainingSettings", "usual_kl_weight", "usual_max_iter"]
+
+# Latent dimensions up to which a model is small.
+SMALL_LATENT = 6
+
+# Steps, and those of small latent states that fill gaps and have so many values to learn from: there a step is cheap,
+# and on spirals the rest of them takes a sixth off the error of what lies beyond. Of fewer values nothing is gained.
+STEPS, MORE_STEPS, MANY_VALUES = 2500, 4000, 3000
 
 # Weight of the context's own likelihood for forecasts, and the training values from which it is whole for other
 # tasks. Few values are soon known by heart, and what is read back from a context says nothing of what it hides.
@@ -34,7 +42,7 @@ COUNTS = ("max_iter", "batch_size", "n_samples", "n_checks", "patience")
 class TrainingSettings:
     """What a user says of a training; None leaves it to `TrainingOptions.choose`."""
 
-    max_iter: int = 2500
+    max_iter: int | None = None
     batch_size: int | None = None
     learning_rate: float | None = None
     kl_weight: float | None = None
@@ -133,6 +141,7 @@ class TrainingOptions:
             fixed_spacing, warm, select: as they will be.
 
         Settings:
+            max_iter: see `usual_max_iter`.
             batch_size: N, at least 32 and at most 100.
             learning_rate: 0.02 for up to six latent dimensions, else 0.01.
             pointwise: for task="extrapolate" with a residual process.
@@ -149,10 +158,11 @@ class TrainingOptions:
         n_series, n_values = max(1, len(data)), float(data.mask.sum())
         context_share = 0.0 if task == "extrapolate" else n_values / CONTEXT_VALUES
         goes_on = origin == "first" and task != "interpolate"
-        chosen = {
+        chosen: dict[str, Any] = {
+            "max_iter": usual_max_iter(task, latent_dim, n_values),
             # Few series are gone through several times a step, at other cuts each time.
             "batch_size": min(100, max(32, n_series)),
-            "learning_rate": 2e-2 if latent_dim <= 6 else 1e-2,
+            "learning_rate": 2e-2 if latent_dim <= SMALL_LATENT else 1e-2,
             "kl_weight": usual_kl_weight(task, residual=residual),
             "context_weight": min(1.0, max(CONTEXT, context_share)),
             "residual_share": 1.0 if task == "extrapolate" else SHARE,
@@ -167,6 +177,14 @@ class TrainingOptions:
             warm=warm,
             select=select,
         )
+
+
+def usual_max_iter(task: str, latent_dim: int, n_values: float) -> int:
+    """What `max_iter` is where it is None: 4000 where at most six latent dimensions learn to fill gaps, or both, from
+    3000 values or more; else 2500.
+    """
+    small = latent_dim <= SMALL_LATENT
+    return MORE_STEPS if small and task != "extrapolate" and n_values >= MANY_VALUES else STEPS
 
 
 def usual_kl_weight(task: str, *, residual: bool) -> float:
