@@ -37,6 +37,14 @@ def test_the_first_tick_of_each_day_and_month_names_it(ticks, expected, zone):
     assert ax.xaxis.get_offset_text().get_text() == ""
 
 
+def test_the_hour_that_summer_time_leaves_out_is_not_named_twice():
+    clock = pd.date_range("2024-03-31 01:00", periods=20, freq="9min", tz="Europe/Berlin")
+    ax = plot_observations(pd.DataFrame({"x": np.arange(20.0)}, index=clock))
+    ticks = pd.DatetimeIndex(["2024-03-31 00:00", "2024-03-31 01:00", "2024-03-31 01:00", "2024-03-31 02:00"])
+    labels = ax.xaxis.get_major_formatter().format_ticks(dates.date2num(ticks.to_numpy()))  # in UTC
+    assert labels == ["01:00\nMar-31", "03:00", "", "04:00"]
+
+
 @pytest.mark.parametrize(
     ("end", "zone", "label"),
     [
