@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,12 +12,13 @@ import torch
 
 from latentode.frames.clock import Instants, as_index, duration, parse_times, read_times
 from latentode.frames.columns import shown
+from latentode.frames.levels import find_levels
 from latentode.frames.reading import read_keys
 from latentode.frames.roles import Roles
 from latentode.frames.scaling import Scaling
 from latentode.frames.table import SeriesTable
 
-__all__ = ["Questions", "ask_ahead", "ask_rows", "ask_times", "read_asked", "read_moment"]
+__all__ = ["Questions", "ask_ahead", "ask_rows", "ask_times", "own_times", "read_asked", "read_moment"]
 
 PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
@@ -163,13 +164,7 @@ def _own_times(roles: Roles | None) -> str:
 
 
 def _ask_own_times(table: SeriesTable, times: pd.DataFrame | pd.MultiIndex, zone: Any) -> Questions:
-    roles = table.roles
-    frame = pd.DataFrame(index=times) if isinstance(times, pd.MultiIndex) else times
-    missing = [name for name in roles.key_columns if name not in frame.columns]
-    has_levels = frame.index.nlevels == 2 or (roles.is_single or roles.id_level is None)
-    if missing or not has_levels:
-        lacks = f"the columns {missing}" if missing else "the (series, time) index"
-        raise ValueError(f"times lacks {lacks}; a frame of times holds ids and times where the data do")
+    frame, roles = own_times(table, times)
     if len(frame) == 0:
         raise ValueError("times is empty; ask for at least one time")
     ids, codes, instants = read_keys(frame, roles, like=table.times, zone=zone)
@@ -180,6 +175,37 @@ def _ask_own_times(table: SeriesTable, times: pd.DataFrame | pd.MultiIndex, zone
             f"times asks for series {shown(unknown)}, which the data do not hold; {_known_ids(unknown, table.ids)}"
         )
     return Questions(roles.id_of(frame), roles.time_of(frame), places[codes], instants, frame)
+
+
+def own_times(table: SeriesTable, times: pd.DataFrame | pd.MultiIndex) -> tuple[pd.DataFrame, Roles]:
+    """A frame of each series' own times, and where it has them: in the columns and levels in which the table has.
+
+    Its index has all levels of the table's, or those of ids and times alone, found by their names where it has these.
+
+    Raises:
+        ValueError: for one that lacks them.
+    """
+    frame = pd.DataFrame(index=times) if isinstance(times, pd.MultiIndex) else times
+    roles = table.roles
+    missing = [name for name in roles.key_columns if name not in frame.columns]
+    numbers = sorted(number for number in (roles.id_level, roles.time_level) if number is not None)
+    names = [table.frame.index.names[number] for number in numbers]
+    found = find_levels(names, frame.index.names)
+    if found is None and frame.index.nlevels == table.frame.index.nlevels:
+        found = numbers
+    elsewhere = [name for name in names if name in frame.columns and name not in frame.index.names]
+    if missing or found is None or elsewhere:
+        lacks = f"the columns {missing}" if missing else f"the {_said_of_index(roles)} index"
+        raise ValueError(f"times lacks {lacks}; a frame of times holds ids and times where the data do")
+    places = {None: None} | dict(zip(numbers, found, strict=True))
+    return frame, replace(roles, id_level=places[roles.id_level], time_level=places[roles.time_level])
+
+
+def _said_of_index(roles: Roles) -> str:
+    """What levels the index of a frame has to have, in their order."""
+    levels = {"series": roles.id_level, "time": roles.time_level}
+    known = sorted((number, said) for said, number in levels.items() if number is not None)
+    return known[0][1] if len(known) == 1 else f"({', '.join(said for _, said in known)})"
 
 
 def _unit_of_steps(length: float, steps: int, unit: str) -> str:
