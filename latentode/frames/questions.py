@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
@@ -75,7 +76,7 @@ def ask_times(table: SeriesTable, times: Any) -> Questions:
         ValueError: for no times, missing ones, or series that the table does not hold.
         TypeError: for times of another kind than the table's.
     """
-    zone = getattr(table.roles.time_of(table.frame), "tz", None)
+    zone = table.zone
     if isinstance(times, (pd.DataFrame, pd.MultiIndex)):
         return _ask_own_times(table, times, zone)
     asked, instants = read_asked(times, like=table.times, zone=zone, roles=table.roles)
@@ -125,7 +126,7 @@ def read_moment(time: Any, what: str, table: SeriesTable) -> tuple[str, Instants
     """
     if not isinstance(time, str) and (isinstance(time, Collection) or np.ndim(time)):
         raise TypeError(f"{what} must be a single time; got a {type(time).__name__}")
-    zone = getattr(table.roles.time_of(table.frame), "tz", None)
+    zone = table.zone
     asked = parse_times([time], what, like=table.times, zone=zone)
     instants = read_times(asked, what, like=table.times)
     if not (np.isfinite(instants.whole) & np.isfinite(instants.part)).all():
@@ -237,7 +238,8 @@ def ask_ahead(table: SeriesTable, horizon: Any, steps: int) -> Questions:
 
     Where the steps are no whole units of the clock they are given in a finer one.
 
-    Of a clock of periods they are periods where each is the start of one, and datetimes else.
+    Of a clock of periods they are periods where each is the start of one, and datetimes else; of one of Arrow's dates
+    dates where all are.
     """
     length = duration(horizon, table.times.kind, "horizon")
     n_series = len(table.ids)
@@ -245,9 +247,7 @@ def ask_ahead(table: SeriesTable, horizon: Any, steps: int) -> Questions:
     clock = table.roles.time_of(table.frame)
     last = parse_times(clock, "the clock")[table.last_rows()].repeat(steps)
     if table.times.kind == "number":
-        leads: Any = length * fractions
-        whole = pd.api.types.is_integer_dtype(last.dtype) and bool(np.all(leads == np.round(leads)))
-        times = last + (leads.astype(np.int64) if whole else leads)
+        times = _later(last, length * fractions)
     else:
         unit = _unit_of_steps(length, steps, last.unit)
         leads = pd.TimedeltaIndex(
@@ -258,11 +258,33 @@ def ask_ahead(table: SeriesTable, horizon: Any, steps: int) -> Questions:
             periods = times.to_period(clock.freq)
             times = periods if (periods.to_timestamp() == times).all() else times
     if isinstance(clock.dtype, pd.ArrowDtype):
-        finer = table.times.kind != "number"
-        times = times.astype(str(clock.dtype).replace(f"[{last.unit}", f"[{unit}") if finer else clock.dtype)
+        times = times.astype(_arrow_dtype(times, clock.dtype))
     return Questions(
         None if table.roles.is_single else table.ids.repeat(steps),
         times,
         np.arange(n_series).repeat(steps),
         read_times(times, "the forecast's times", like=table.times),
     )
+
+
+def _later(last: pd.Index, leads: np.ndarray) -> pd.Index:
+    """Numbers and what is added to them, as integers where both are: 64 bits hold more of those than a float64."""
+    if not pd.api.types.is_integer_dtype(last.dtype):
+        return last + leads
+    if np.all(leads == np.round(leads)):
+        # Of 64 bits without a sign and others with one NumPy makes a float.
+        unsigned = pd.api.types.is_unsigned_integer_dtype(last.dtype) and last.dtype.itemsize == 8
+        return last + leads.astype(np.uint64 if unsigned else np.int64)
+    # Arrow refuses to round large integers to floats.
+    return (pd.Index(last.to_numpy(np.float64)) if isinstance(last.dtype, pd.ArrowDtype) else last) + leads
+
+
+def _arrow_dtype(times: pd.Index, clock: pd.ArrowDtype) -> str:
+    """Arrow's dtype for times beyond such a clock: its own, or where that would cut them a finer one."""
+    name = str(clock)
+    if not isinstance(times, (pd.DatetimeIndex, pd.TimedeltaIndex)):
+        cut = pd.api.types.is_integer_dtype(clock) and pd.api.types.is_float_dtype(times.dtype)
+        return "double[pyarrow]" if cut else name
+    if name.startswith("date"):
+        return name if (times == times.normalize()).all() else f"timestamp[{times.unit}][pyarrow]"
+    return re.sub(r"\[(s|ms|us|ns)", f"[{times.unit}", name, count=1)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 
-from latentode.frames.clock import Instants
+from latentode.frames.clock import Instants, parse_times
 from latentode.frames.roles import Roles
 from latentode.frames.statics import Statics, StaticValues
 from latentode.series import SeriesCollection
@@ -36,6 +37,12 @@ class SeriesTable:
 
     def __len__(self) -> int:
         return len(self.codes)
+
+    @property
+    def zone(self) -> Any:
+        """The time zone of the clock, whatever its dtype; None where it has none."""
+        first = self.roles.time_of(self.frame)[:1]
+        return getattr(parse_times(first, self.roles.describe_time(), like=self.times), "tz", None)
 
     @property
     def observed_rows(self) -> np.ndarray:
