@@ -21,6 +21,7 @@ from latentode.frames import (
     ask_ahead,
     ask_rows,
     ask_times,
+    fills_in_kind,
     float_dtype,
     read_asked,
 )
@@ -170,7 +171,7 @@ class Asking(Reading):
             {},
         )
 
-    @answers_in_kind
+    @fills_in_kind
     def impute(self, X: Any) -> Any:
         """X with its NaN among the channels filled by the posterior mean; observed values stay."""
         predicted = self.predict(X)
