@@ -103,8 +103,14 @@ def test_zones_and_kinds_of_clock_are_told():
     frame = ward()
     dated = pd.Timestamp("2026-01-01") + pd.to_timedelta(frame["hours"], "h")
     assert "without a time zone" in diagnose(frame.assign(hours=dated), **KEYS).facts["times"]
-    aware = diagnose(frame.assign(hours=dated.dt.tz_localize("Europe/Berlin")), **KEYS)
+    local = dated.dt.round("s").dt.tz_localize("Europe/Berlin")
+    aware = diagnose(frame.assign(hours=local), **KEYS)
     assert "Europe/Berlin" in aware.facts["times"]
+    objects = pd.Series([time.to_pydatetime() for time in local], frame.index, dtype=object)
+    assert diagnose(frame.assign(hours=objects), **KEYS).facts == aware.facts
+    pytest.importorskip("pyarrow")
+    of_arrow = local.astype("timestamp[us, tz=Europe/Berlin][pyarrow]")
+    assert diagnose(frame.assign(hours=of_arrow), **KEYS).facts == aware.facts
     assert aware.facts["span"].endswith("h")
     assert "lengths of time" in diagnose(frame.assign(hours=dated - dated.min()), **KEYS).facts["times"]
 

@@ -40,6 +40,18 @@ def test_all_layouts_give_the_same_answers(frame):
     pd.testing.assert_frame_equal(by_columns.set_index(["patient", "hours"]), by_index)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.int64])
+def test_times_may_be_a_tensor(fitted, frame, dtype):
+    times = torch.tensor([2, 5], dtype=dtype, requires_grad=dtype.is_floating_point)
+    for ask in (
+        lambda at: fitted.predict(frame, times=at),
+        lambda at: fitted.latent(frame, times=at),
+        lambda at: fitted.sample(frame, at, n_samples=2),
+        lambda at: fitted.sample_prior(2, at),
+    ):
+        pd.testing.assert_frame_equal(ask(times), ask([2.0, 5.0]), check_dtype=False)
+
+
 @pytest.mark.filterwarnings("ignore:.*too little to learn:UserWarning")
 def test_one_series_with_the_index_as_clock(frame):
     single = frame[frame.patient == "p0"].set_index("hours")[CHANNELS]

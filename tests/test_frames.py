@@ -14,6 +14,7 @@ from latentode.frames import (
     ask_times,
     float_dtype,
     read_frame,
+    read_moment,
     read_times,
 )
 from latentode.frames.clock import duration
@@ -279,6 +280,34 @@ def test_forecasts_of_every_clock(clock):
         assert table.times.aware == ("UTC" in str(clock.dtype))
 
 
+@pytest.mark.parametrize("dtype", ["date32[pyarrow]", "date64[pyarrow]"])
+def test_forecasts_of_arrows_dates_are_not_cut_to_days(dtype):
+    pytest.importorskip("pyarrow")
+    days = pd.Series(pd.date_range("2024-01-01", periods=4)).astype(dtype)
+    table = read_frame(pd.DataFrame({"t": days, "x": 1.0}), time_col="t")
+    for horizon, steps, hours in (("12h", 2, [6.0, 12.0]), ("2D", 2, [24.0, 48.0]), ("36h", 1, [36.0])):
+        ahead = ask_ahead(table, horizon, steps)
+        origin = table.times[table.last_rows()[ahead.codes]]
+        assert (ahead.instants.since(origin) / 3600).tolist() == hours
+        assert (ahead.times.dtype == days.dtype) == (horizon == "2D")
+        assert isinstance(ahead.times.dtype, pd.ArrowDtype)
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint64", "Int64", "UInt64", "int64[pyarrow]", "uint64[pyarrow]"])
+def test_whole_steps_of_large_integers_are_exact(dtype):
+    if "pyarrow" in dtype:
+        pytest.importorskip("pyarrow")
+    first = 1_700_000_000_000_000_001
+    table = read_frame(long_frame(pd.Series(first + np.arange(4)).astype(dtype)), id_col="id", time_col="t")
+    ahead = ask_ahead(table, 10, 2)
+    assert [int(time) for time in ahead.times] == [first + lead for lead in (2 + 5, 2 + 10, 3 + 5, 3 + 10)]
+    assert ahead.times.dtype == dtype
+    odd = ask_ahead(table, 3, 2)  # half steps are floats
+    assert pd.api.types.is_float_dtype(odd.times.dtype)
+    leads = odd.instants.since(table.times[table.last_rows()[odd.codes]])
+    np.testing.assert_allclose(leads, [1.5, 3.0] * 2, atol=np.spacing(1.7e18))
+
+
 def test_text_times_are_read_with_their_offset():
     berlin = pd.date_range("2024-01-01", periods=4, freq="12h", tz="Europe/Berlin")
     table = read_frame(long_frame(berlin), id_col="id", time_col="t")
@@ -323,3 +352,19 @@ def test_times_asked_in_another_zone_are_answered_in_the_frames():
         questions = ask_times(table, asked)
         assert str(questions.times.tz) == "Europe/Berlin"
         assert (questions.times == times).all()
+
+
+@pytest.mark.parametrize("kind", ["timestamp[us, tz=Europe/Berlin][pyarrow]", "python datetimes"])
+def test_the_zone_is_that_of_a_clock_of_any_dtype(kind):
+    pytest.importorskip("pyarrow")
+    times = pd.date_range("2024-10-27", periods=4, freq="h", tz="Europe/Berlin").as_unit("us")
+    clock = (
+        pd.Series(times.to_pydatetime(), dtype=object) if kind == "python datetimes" else times.astype(kind)
+    )
+    table = read_frame(pd.DataFrame({"time": clock, "x": 1.0}), time_col="time")
+    questions = ask_times(table, ["2024-10-27 00:00+00:00", "2024-10-27 01:00+00:00"])
+    assert str(questions.times.tz) == "Europe/Berlin"
+    assert [time.hour for time in questions.times] == [2, 2]  # clocks go back between the two
+    assert read_moment("2024-10-27 01:00+00:00", "after", table)[0] == "2024-10-27 02:00:00+01:00"
+    with pytest.raises(TypeError, match=r"tz_localize\('Europe/Berlin'\), if they are of the data's zone"):
+        ask_times(table, ["2024-10-27 02:00"])

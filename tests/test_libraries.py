@@ -1,6 +1,8 @@
 """Frames of polars and pyarrow go in and come out in kind, and say what pandas' would."""
 
 import builtins
+import datetime
+import decimal
 
 import numpy as np
 import pandas as pd
@@ -13,6 +15,7 @@ from latentode.frames import to_pandas
 from tests.conftest import make_frame
 
 nw = pytest.importorskip("narwhals")
+pa = pytest.importorskip("pyarrow")
 CHANNELS = ["hr", "temp", "flat"]
 FRAME = make_frame(6).assign(
     hours=lambda frame: pd.Timestamp("2024-03-30", tz="UTC") + pd.to_timedelta(frame.hours.round(2), "h"),
@@ -29,7 +32,6 @@ def tiny(*roles, **settings):
 def convert(request):
     """From a pandas frame to one of the library."""
     pytest.importorskip(request.param)
-    pa = pytest.importorskip("pyarrow")
 
     def to(frame):
         table = pa.Table.from_pandas(frame, preserve_index=False)
@@ -59,6 +61,7 @@ ASK = {
     "sample": lambda m, df: m.sample(df, n_samples=2),
     "impute": lambda m, df: m.impute(df),
     "latent": lambda m, df: m.latent(df),
+    "velocity": lambda m, df: m.velocity(Z=m.latent(df)),
     "encode": lambda m, df: m.encode(df),
     "score_samples": lambda m, df: m.score_samples(df),
 }
@@ -76,6 +79,34 @@ def test_answers_come_in_kind(model, convert, name):
         assert {column: after[column] for column in before if column in after} == {
             column: dtype for column, dtype in before.items() if column in after
         }
+
+
+def test_impute_leaves_all_but_the_gaps_as_they_are_given(model, convert):
+    n_rows, odd = len(FRAME), np.arange(len(FRAME)) % 2 == 1
+    frame = FRAME.assign(
+        encounter=pd.Series([2**53 + 1] * n_rows, dtype="Int64").mask(odd),
+        born=[datetime.date(1950, 5, 1)] * n_rows,
+        beds=pd.Series([1] * n_rows, dtype="UInt8").mask(odd),
+        dose=pd.Series([decimal.Decimal("1.50")] * n_rows, dtype=pd.ArrowDtype(pa.decimal128(10, 2))).mask(
+            odd
+        ),
+    )
+    given = nw.from_native(convert(frame), eager_only=True)
+    found = nw.from_native(model.impute(given.to_native()), eager_only=True)
+    assert found.columns == given.columns
+    for name in set(given.columns) - {"hr", "temp"}:
+        assert found[name].dtype == given[name].dtype
+        assert found[name].to_list() == given[name].to_list(), name
+    same(found.select(FRAME.columns.tolist()).to_native(), convert(FRAME), model.impute(FRAME))
+    assert model.impute(found.to_native()).equals(found.to_native())
+
+
+def test_an_enum_stays_one(model):
+    pl = pytest.importorskip("polars")
+    ward = pl.Series("ward", ["east"] * len(FRAME), dtype=pl.Enum(["west", "east"]))
+    filled = model.impute(pl.from_pandas(FRAME).with_columns(ward))
+    assert filled["ward"].equals(ward)
+    assert filled["ward"].dtype == ward.dtype
 
 
 def test_a_model_is_fitted_to_them(model, convert):

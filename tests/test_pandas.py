@@ -352,3 +352,22 @@ def test_rows_that_complement_each_other_are_merged(model):
     np.testing.assert_allclose(again.loc[kept], plain.loc[kept], **close)
     with pytest.raises(ValueError, match="has two rows with different 'hr' values"):
         model.predict(pd.concat([FRAME, FRAME.assign(hr=FRAME.hr + 1)]))
+
+
+def test_gaps_are_filled_with_what_rows_of_the_same_time_hold(model):
+    rows = {
+        "one channel": FRAME.assign(hr=np.nan),
+        "the others": FRAME.assign(temp=np.float32(np.nan), flat=np.nan),
+        "a query": FRAME.assign(hr=np.nan, temp=np.float32(np.nan), flat=np.nan),
+    }
+    mixed = pd.concat(rows, names=["row"]).sample(frac=1, random_state=0)
+    filled = model.impute(mixed)
+    expected = model.impute(FRAME)
+    observed = FRAME[CHANNELS].notna()
+    for name in rows:
+        found = filled.loc[name].sort_index()
+        pd.testing.assert_frame_equal(
+            found[CHANNELS].where(observed), FRAME[CHANNELS].where(observed), check_exact=True
+        )
+        # what no row holds is predicted: sums in another order, of single precision
+        pd.testing.assert_frame_equal(found, expected, rtol=1e-5)

@@ -142,9 +142,10 @@ def _by_channel(table: SeriesTable) -> pd.DataFrame:
 
 def _facts(table: SeriesTable, series: pd.DataFrame) -> dict[str, str]:
     kind, clock = table.times.kind, table.roles.time_of(table.frame)
-    zone = getattr(clock, "tz", None)
     kinds = {"number": "numbers", "timedelta": "lengths of time"}
-    said = kinds.get(kind) or (f"datetimes, {zone}" if zone is not None else "datetimes without a time zone")
+    said = kinds.get(kind) or (
+        f"datetimes, {table.zone}" if table.zone is not None else "datetimes without a time zone"
+    )
     _, codes, elapsed = _sorted_times(table)
     gaps = np.diff(elapsed)[codes[1:] == codes[:-1]]
     facts = {

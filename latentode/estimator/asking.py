@@ -17,10 +17,10 @@ from latentode.frames import (
     Roles,
     answer,
     answers_in_kind,
-    as_array,
     ask_ahead,
     ask_rows,
     ask_times,
+    fills_in_kind,
     float_dtype,
     read_asked,
 )
@@ -170,13 +170,21 @@ class Asking(Reading):
             {},
         )
 
-    @answers_in_kind
+    @fills_in_kind
     def impute(self, X: Any) -> Any:
-        """X with its NaN among the channels filled by the posterior mean; observed values stay."""
-        predicted = self.predict(X)
-        if isinstance(predicted, np.ndarray):
-            given = as_array(X).astype(predicted.dtype)
-            return np.where(np.isnan(given), predicted, given)
+        """X with its NaN among the channels filled by the posterior mean; observed values stay.
+
+        What another row of the same series and time holds is observed too, and fills the gap.
+        """
+        check_is_fitted(self, "module_")
+        table = self._read(X)
+        questions = ask_rows(table)
+        mean = self._predict(table, questions, None, None, "mean")
+        known = zip(self.value_cols_, table.completed_values().T, strict=True)
+        columns = {name: np.where(np.isnan(values), mean[name], values) for name, values in known}
+        if table.roles.from_array:
+            return np.column_stack(list(columns.values())).astype(float_dtype(np.asarray(X).dtype))
+        predicted = self._answer(table, questions, columns)
         if isinstance(X, pd.Series):
             return X.astype(float_dtype(X.dtype)).where(X.notna(), predicted[self.value_cols_[0]])
         filled = X.copy()

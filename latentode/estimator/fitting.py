@@ -71,6 +71,7 @@ class Fitting(BaseEstimator):
             static_cols=self.static_cols,
             like=None if start is None else start.clock,
             statics=None if start is None else start.statics,
+            fitted=None if start is None else start.roles,
         )
         _check_observed(table)
         _warn_of_little(table)

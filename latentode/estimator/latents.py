@@ -9,7 +9,7 @@ import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
 from latentode.estimator.reading import Reading, lay_out
-from latentode.frames import answers_in_kind, ask_rows, ask_times
+from latentode.frames import answers_in_kind, ask_rows, ask_times, in_kind, to_pandas
 
 __all__ = ["Latents"]
 
@@ -59,19 +59,20 @@ class Latents(Reading):
                 `latent` answers with.
 
         Returns:
-            An array of the shape of Z; of a frame, a frame with its index and columns z_1..z_L.
+            An array of the shape of Z; of a frame, one of its library with its index and columns z_1..z_L.
 
         Raises:
             ValueError: for states of another dimension than the model's.
         """
         check_is_fitted(self, "module_")
         names = _latent_names(self.module_.encoder.latent_dim)
+        given, Z = Z, to_pandas(Z)
         if isinstance(Z, pd.DataFrame):
             missing = [name for name in names if name not in Z.columns]
             if missing:
                 raise ValueError(f"Z lacks the columns {missing}; a frame of states has {names}")
             found = self._answers.velocity(Z[names].to_numpy(dtype=np.float64))
-            return pd.DataFrame(found, index=Z.index, columns=names)
+            return in_kind(given, pd.DataFrame(found, index=Z.index, columns=names))
         states = np.asarray(Z, dtype=np.float64)
         if not states.ndim or states.shape[-1] != len(names):
             raise ValueError(

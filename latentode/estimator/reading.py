@@ -70,6 +70,7 @@ class Reading:
             static_cols=roles.static_cols,
             like=self.fitted_.clock,
             statics=self.fitted_.statics,
+            fitted=roles,
         )
 
     def _predict(

@@ -143,7 +143,7 @@ def _key_names(roles: Roles) -> str:
     if roles.is_single:
         return "level=0" if roles.time_level is not None else f"{roles.time_name!r}, as_index=False"
     if roles.id_level is not None and roles.time_level is not None:
-        return "level=[0, 1]"
+        return f"level={sorted([roles.id_level, roles.time_level])}"
     if roles.time_level is None:
         return f"[{roles.id_name!r}, {roles.time_name!r}], as_index=False"
     time = "df.index" if roles.time_name is None else f"{roles.time_name!r}"

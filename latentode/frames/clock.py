@@ -54,7 +54,9 @@ class Instants:
 
 
 def as_index(column: Any) -> pd.Index:
-    """A column's values as an index of its dtype; pandas has none of half precision."""
+    """A column's values, or a tensor's, as an index of their dtype; pandas has none of half precision."""
+    if type(column).__module__.partition(".")[0] == "torch":  # pandas takes no tensor
+        column = column.detach().cpu().numpy()
     dtype = getattr(column, "dtype", None)
     if dtype == np.float16:
         column = column.astype(np.float32)
@@ -82,8 +84,6 @@ def parse_times(times: Any, what: str, *, like: Instants | None = None, zone: An
 def _parsed(times: Any, what: str, like: Instants | None) -> pd.Index:
     if np.ndim(times) != 1:
         raise TypeError(f"{what} must be a list or index of times; got {times!r}")
-    if type(times).__module__.partition(".")[0] == "torch":
-        times = np.asarray(times)
     index = as_index(times)
     if index.dtype == object or pd.api.types.is_string_dtype(index.dtype):
         index = _from_objects(index, what, like)

@@ -63,8 +63,8 @@ def answer(
 ) -> pd.DataFrame:
     """Values for rows of one's own making, in the layout that `roles` describe.
 
-    Ids and times stand where the fitted frame has them, as columns or as levels of the index;
-    `samples` stands between the two.
+    Ids and times stand where the frame has them, as columns or as levels of the index in its order; `samples` stands
+    between the two. What other levels would say is not known.
 
     Shapes:
         ids, times, samples (R,), columns (R,) each.
@@ -79,6 +79,8 @@ def answer(
     keys.append((roles.time_name, times, roles.time_level is not None))
 
     levels = [(name, values) for name, values, is_level in keys if is_level]
+    if roles.id_level is not None and roles.time_level is not None and roles.time_level < roles.id_level:
+        levels.reverse()
     if not levels:
         index: pd.Index = pd.RangeIndex(len(times))
     elif len(levels) == 1:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any, TypeVar, cast
 
@@ -11,7 +11,7 @@ import pandas as pd
 
 from latentode.frames.arrays import as_array
 
-__all__ = ["answers_in_kind", "as_frame", "to_pandas"]
+__all__ = ["answers_in_kind", "as_frame", "fills_in_kind", "in_kind", "to_pandas"]
 
 # Libraries whose frames narwhals reads and that lie in memory as a whole.
 LIBRARIES = ("polars", "pyarrow", "modin", "cudf")
@@ -29,6 +29,36 @@ def answers_in_kind(method: Method) -> Method:
         ValueError: for a frame without an index where the estimator names no time column.
     """
 
+    def back(self: Any, given: Any, read: pd.DataFrame, found: pd.DataFrame) -> Any:  # noqa: ARG001
+        return in_kind(given, found, [self.id_col, self.time_col])
+
+    return _asks_in_pandas(method, back)
+
+
+def fills_in_kind(method: Method) -> Method:
+    """As `answers_in_kind`, for a method that fills gaps: columns without any, and those of no channel, stay as given.
+
+    Raises:
+        TypeError, ValueError: as `answers_in_kind`.
+    """
+
+    def back(self: Any, given: Any, read: pd.DataFrame, found: pd.DataFrame) -> Any:
+        gappy = [name for name in self.value_cols_ if read[name].isna().any()]
+        nw = _narwhals(given)
+        frame, filled = (
+            nw.from_native(one, eager_only=True) for one in (given, in_kind(given, found[gappy]))
+        )
+        answer = frame.with_columns(*(filled[name] for name in gappy)).to_native()
+        if all(filled[name].dtype == frame[name].dtype for name in gappy):
+            return answer
+        return _without_dtypes_of_pandas(answer)
+
+    return _asks_in_pandas(method, back)
+
+
+def _asks_in_pandas(method: Method, back: Callable[..., Any]) -> Method:
+    """The method, asked of a frame of pandas; `back` makes a frame of the library of its answer."""
+
     @wraps(method)
     def asked(self: Any, X: Any, *arguments: Any, **settings: Any) -> Any:
         arguments = tuple(to_pandas(value) for value in arguments)
@@ -39,8 +69,9 @@ def answers_in_kind(method: Method) -> Method:
             raise ValueError(
                 f"a frame of {_library(X)} has no index to be its clock; name the time column with time_col=..."
             )
-        found = method(self, to_pandas(X), *arguments, **settings)
-        return _like(X, found, [self.id_col, self.time_col]) if isinstance(found, pd.DataFrame) else found
+        read = to_pandas(X)
+        found = method(self, read, *arguments, **settings)
+        return back(self, X, read, found) if isinstance(found, pd.DataFrame) else found
 
     return cast(Method, asked)
 
@@ -107,8 +138,18 @@ def _narwhals(data: Any) -> Any:
     return narwhals
 
 
-def _like(given: Any, found: pd.DataFrame, keys: list[Any]) -> Any:
+def _without_dtypes_of_pandas(table: Any) -> Any:
+    """A table without the note of pyarrow's on which dtypes its columns had in pandas; of another library as it is."""
+    if _library(table) != "pyarrow":
+        return table
+    notes = {name: note for name, note in (table.schema.metadata or {}).items() if name != b"pandas"}
+    return table.replace_schema_metadata(notes)
+
+
+def in_kind(given: Any, found: pd.DataFrame, keys: Sequence[Any] = ()) -> Any:
     """A pandas frame in the library of `given`, its key columns in their dtypes where nothing is lost by it."""
+    if not _is_foreign(given):
+        return found
     import pyarrow as pa  # what pandas and the other library both speak
 
     if found.index.nlevels > 1 or found.index.name is not None:

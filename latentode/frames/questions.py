@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,13 @@ import torch
 
 from latentode.frames.clock import Instants, as_index, duration, parse_times, read_times
 from latentode.frames.columns import shown
+from latentode.frames.levels import find_levels
 from latentode.frames.reading import read_keys
 from latentode.frames.roles import Roles
 from latentode.frames.scaling import Scaling
 from latentode.frames.table import SeriesTable
 
-__all__ = ["Questions", "ask_ahead", "ask_rows", "ask_times", "read_asked", "read_moment"]
+__all__ = ["Questions", "ask_ahead", "ask_rows", "ask_times", "own_times", "read_asked", "read_moment"]
 
 PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
@@ -74,7 +76,7 @@ def ask_times(table: SeriesTable, times: Any) -> Questions:
         ValueError: for no times, missing ones, or series that the table does not hold.
         TypeError: for times of another kind than the table's.
     """
-    zone = getattr(table.roles.time_of(table.frame), "tz", None)
+    zone = table.zone
     if isinstance(times, (pd.DataFrame, pd.MultiIndex)):
         return _ask_own_times(table, times, zone)
     asked, instants = read_asked(times, like=table.times, zone=zone, roles=table.roles)
@@ -124,7 +126,7 @@ def read_moment(time: Any, what: str, table: SeriesTable) -> tuple[str, Instants
     """
     if not isinstance(time, str) and (isinstance(time, Collection) or np.ndim(time)):
         raise TypeError(f"{what} must be a single time; got a {type(time).__name__}")
-    zone = getattr(table.roles.time_of(table.frame), "tz", None)
+    zone = table.zone
     asked = parse_times([time], what, like=table.times, zone=zone)
     instants = read_times(asked, what, like=table.times)
     if not (np.isfinite(instants.whole) & np.isfinite(instants.part)).all():
@@ -163,13 +165,7 @@ def _own_times(roles: Roles | None) -> str:
 
 
 def _ask_own_times(table: SeriesTable, times: pd.DataFrame | pd.MultiIndex, zone: Any) -> Questions:
-    roles = table.roles
-    frame = pd.DataFrame(index=times) if isinstance(times, pd.MultiIndex) else times
-    missing = [name for name in roles.key_columns if name not in frame.columns]
-    has_levels = frame.index.nlevels == 2 or (roles.is_single or roles.id_level is None)
-    if missing or not has_levels:
-        lacks = f"the columns {missing}" if missing else "the (series, time) index"
-        raise ValueError(f"times lacks {lacks}; a frame of times holds ids and times where the data do")
+    frame, roles = own_times(table, times)
     if len(frame) == 0:
         raise ValueError("times is empty; ask for at least one time")
     ids, codes, instants = read_keys(frame, roles, like=table.times, zone=zone)
@@ -180,6 +176,37 @@ def _ask_own_times(table: SeriesTable, times: pd.DataFrame | pd.MultiIndex, zone
             f"times asks for series {shown(unknown)}, which the data do not hold; {_known_ids(unknown, table.ids)}"
         )
     return Questions(roles.id_of(frame), roles.time_of(frame), places[codes], instants, frame)
+
+
+def own_times(table: SeriesTable, times: pd.DataFrame | pd.MultiIndex) -> tuple[pd.DataFrame, Roles]:
+    """A frame of each series' own times, and where it has them: in the columns and levels in which the table has.
+
+    Its index has all levels of the table's, or those of ids and times alone, found by their names where it has these.
+
+    Raises:
+        ValueError: for one that lacks them.
+    """
+    frame = pd.DataFrame(index=times) if isinstance(times, pd.MultiIndex) else times
+    roles = table.roles
+    missing = [name for name in roles.key_columns if name not in frame.columns]
+    numbers = sorted(number for number in (roles.id_level, roles.time_level) if number is not None)
+    names = [table.frame.index.names[number] for number in numbers]
+    found = find_levels(names, frame.index.names)
+    if found is None and frame.index.nlevels == table.frame.index.nlevels:
+        found = numbers
+    elsewhere = [name for name in names if name in frame.columns and name not in frame.index.names]
+    if missing or found is None or elsewhere:
+        lacks = f"the columns {missing}" if missing else f"the {_said_of_index(roles)} index"
+        raise ValueError(f"times lacks {lacks}; a frame of times holds ids and times where the data do")
+    places = {None: None} | dict(zip(numbers, found, strict=True))
+    return frame, replace(roles, id_level=places[roles.id_level], time_level=places[roles.time_level])
+
+
+def _said_of_index(roles: Roles) -> str:
+    """What levels the index of a frame has to have, in their order."""
+    levels = {"series": roles.id_level, "time": roles.time_level}
+    known = sorted((number, said) for said, number in levels.items() if number is not None)
+    return known[0][1] if len(known) == 1 else f"({', '.join(said for _, said in known)})"
 
 
 def _unit_of_steps(length: float, steps: int, unit: str) -> str:
@@ -211,7 +238,8 @@ def ask_ahead(table: SeriesTable, horizon: Any, steps: int) -> Questions:
 
     Where the steps are no whole units of the clock they are given in a finer one.
 
-    Of a clock of periods they are periods where each is the start of one, and datetimes else.
+    Of a clock of periods they are periods where each is the start of one, and datetimes else; of one of Arrow's dates
+    dates where all are.
     """
     length = duration(horizon, table.times.kind, "horizon")
     n_series = len(table.ids)
@@ -219,9 +247,7 @@ def ask_ahead(table: SeriesTable, horizon: Any, steps: int) -> Questions:
     clock = table.roles.time_of(table.frame)
     last = parse_times(clock, "the clock")[table.last_rows()].repeat(steps)
     if table.times.kind == "number":
-        leads: Any = length * fractions
-        whole = pd.api.types.is_integer_dtype(last.dtype) and bool(np.all(leads == np.round(leads)))
-        times = last + (leads.astype(np.int64) if whole else leads)
+        times = _later(last, length * fractions)
     else:
         unit = _unit_of_steps(length, steps, last.unit)
         leads = pd.TimedeltaIndex(
@@ -232,11 +258,33 @@ def ask_ahead(table: SeriesTable, horizon: Any, steps: int) -> Questions:
             periods = times.to_period(clock.freq)
             times = periods if (periods.to_timestamp() == times).all() else times
     if isinstance(clock.dtype, pd.ArrowDtype):
-        finer = table.times.kind != "number"
-        times = times.astype(str(clock.dtype).replace(f"[{last.unit}", f"[{unit}") if finer else clock.dtype)
+        times = times.astype(_arrow_dtype(times, clock.dtype))
     return Questions(
         None if table.roles.is_single else table.ids.repeat(steps),
         times,
         np.arange(n_series).repeat(steps),
         read_times(times, "the forecast's times", like=table.times),
     )
+
+
+def _later(last: pd.Index, leads: np.ndarray) -> pd.Index:
+    """Numbers and what is added to them, as integers where both are: 64 bits hold more of those than a float64."""
+    if not pd.api.types.is_integer_dtype(last.dtype):
+        return last + leads
+    if np.all(leads == np.round(leads)):
+        # Of 64 bits without a sign and others with one NumPy makes a float.
+        unsigned = pd.api.types.is_unsigned_integer_dtype(last.dtype) and last.dtype.itemsize == 8
+        return last + leads.astype(np.uint64 if unsigned else np.int64)
+    # Arrow refuses to round large integers to floats.
+    return (pd.Index(last.to_numpy(np.float64)) if isinstance(last.dtype, pd.ArrowDtype) else last) + leads
+
+
+def _arrow_dtype(times: pd.Index, clock: pd.ArrowDtype) -> str:
+    """Arrow's dtype for times beyond such a clock: its own, or where that would cut them a finer one."""
+    name = str(clock)
+    if not isinstance(times, (pd.DatetimeIndex, pd.TimedeltaIndex)):
+        cut = pd.api.types.is_integer_dtype(clock) and pd.api.types.is_float_dtype(times.dtype)
+        return "double[pyarrow]" if cut else name
+    if name.startswith("date"):
+        return name if (times == times.normalize()).all() else f"timestamp[{times.unit}][pyarrow]"
+    return re.sub(r"\[(s|ms|us|ns)", f"[{times.unit}", name, count=1)

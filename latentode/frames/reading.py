@@ -32,6 +32,7 @@ def read_frame(
     static_cols: Sequence[Hashable] | None = None,
     like: Instants | None = None,
     statics: Statics | None = None,
+    fitted: Roles | None = None,
 ) -> SeriesTable:
     """Reads a long frame, a frame with a (series, time) index, or one series whose index is the clock.
 
@@ -39,12 +40,13 @@ def read_frame(
         value_cols: None takes every column that is neither id, time nor static.
         like: instants of the fitted model, whose kind of time the frame must share.
         statics: the fitted model's static columns, which are read as they were then.
+        fitted: the fitted model's roles, as in `find_roles`.
 
     Raises:
         TypeError, ValueError: for whatever is wrong with the frame, naming series and column.
     """
     frame, from_array = as_frame(data)
-    roles = find_roles(frame, id_col, time_col, value_cols, static_cols, from_array=from_array)
+    roles = find_roles(frame, id_col, time_col, value_cols, static_cols, from_array=from_array, fitted=fitted)
     ids, codes, times = read_keys(frame, roles, like=like)
     learned = {} if statics is None else {column.name: column for column in statics.columns}
     described = tuple(

@@ -142,6 +142,9 @@ def _expression(what: str) -> str:
     found = re.search(r"column (.+)$", what)
     if found is not None:
         return f"df[{found[1]}]"
+    found = re.fullmatch(r"level (\d+) of the index", what)
+    if found is not None:
+        return f"df.index.get_level_values({found[1]})"
     return {"the index": "df.index", "the index's time level": "df.index.get_level_values(1)"}.get(what, what)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from latentode.frames.clock import as_index
+from latentode.frames.levels import find_levels
 
 __all__ = ["Roles", "find_roles"]
 
@@ -62,7 +63,9 @@ class Roles:
         """Where the times stand, for messages: "time column 'hours'"."""
         if self.time_level is None:
             return f"time column {self.time_name!r}"
-        return "the index" if self.is_single else "the index's time level"
+        if self.is_single:
+            return "the index"
+        return "the index's time level" if self.time_level == 1 else f"level {self.time_level} of the index"
 
 
 def find_roles(
@@ -73,12 +76,14 @@ def find_roles(
     static_cols: Sequence[Hashable] | None = None,
     *,
     from_array: bool,
+    fitted: Roles | None = None,
 ) -> Roles:
     """What each column is for; a role that is not named is the index's.
 
     Args:
         value_cols: None takes every column that has no other role.
         from_array: the frame was made of an array.
+        fitted: a model's roles, by whose names levels that are not named here are told apart.
 
     Raises:
         TypeError: where a role is given what is no name, or text in place of a list of names.
@@ -108,13 +113,14 @@ def find_roles(
             f"its columns are {_listed(frame.columns)}"
         )
 
-    id_name, id_level = find(id_col, "id_col", 0 if is_multi else None)
+    id_default, time_default = _usual_levels(frame, id_col, time_col, fitted)
+    id_name, id_level = find(id_col, "id_col", id_default)
     if time_col is None and not is_multi and id_col is not None and isinstance(frame.index, pd.RangeIndex):
         raise ValueError(
             f"id_col={id_col!r} was given without time_col, and the index only counts the rows; "
             "name the time column with time_col=..."
         )
-    time_name, time_level = find(time_col, "time_col", frame.index.nlevels - 1)
+    time_name, time_level = find(time_col, "time_col", time_default)
     if (id_col is not None and id_col == time_col) or (id_level is not None and id_level == time_level):
         raise ValueError(f"{id_col!r} can't be both the id and the time; name one column for each")
     keys = {id_name if id_level is None else None, time_name if time_level is None else None} - {None}
@@ -148,6 +154,29 @@ def find_roles(
                 "is not predicted"
             )
     return Roles(id_name, time_name, tuple(chosen), id_level, time_level, from_array, statics)
+
+
+def _usual_levels(
+    frame: pd.DataFrame, id_col: Hashable | None, time_col: Hashable | None, fitted: Roles | None
+) -> tuple[int | None, int]:
+    """The levels of the ids and of the times where they are not named; None for a frame without ids.
+
+    Those that the fitted model's are called as. Else of two levels the ids come first, unless one of them is named.
+    """
+    if not isinstance(frame.index, pd.MultiIndex):
+        return None, 0
+    levels = list(frame.index.names)
+    in_levels = {id_col, time_col} - {None, *frame.columns}
+    named = [levels.index(name) for name in in_levels if name in levels]
+    if len(levels) == 2 and len(named) == 1 and None in (id_col, time_col):
+        return 1 - named[0], 1 - named[0]
+    usual = {"id": 0, "time": len(levels) - 1}
+    if fitted is not None:
+        wanted = {"id": fitted.id_name} if id_col is None else {}
+        wanted |= {"time": fitted.time_name} if time_col is None else {}
+        found = find_levels(list(wanted.values()), levels)
+        usual |= zip(wanted, found or (), strict=False)
+    return usual["id"], usual["time"]
 
 
 def _find_statics(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 
-from latentode.frames.clock import Instants
+from latentode.frames.clock import Instants, parse_times
 from latentode.frames.roles import Roles
 from latentode.frames.statics import Statics, StaticValues
 from latentode.series import SeriesCollection
@@ -38,6 +39,12 @@ class SeriesTable:
         return len(self.codes)
 
     @property
+    def zone(self) -> Any:
+        """The time zone of the clock, whatever its dtype; None where it has none."""
+        first = self.roles.time_of(self.frame)[:1]
+        return getattr(parse_times(first, self.roles.describe_time(), like=self.times), "tz", None)
+
+    @property
     def observed_rows(self) -> np.ndarray:
         return ~np.isnan(self.values).all(axis=1)
 
@@ -64,7 +71,16 @@ class SeriesTable:
 
     def merged_rows(self) -> tuple[np.ndarray, np.ndarray]:
         """The observed rows by series and time, and a number for each that rows of equal time share."""
-        rows = np.flatnonzero(self.observed_rows)
+        return self._by_time(np.flatnonzero(self.observed_rows))
+
+    def completed_values(self) -> np.ndarray:
+        """The values of each row, and what other rows of its series and time hold of those it lacks: (R, D)."""
+        rows, group = self._by_time(np.arange(len(self)))
+        completed = np.empty_like(self.values)
+        completed[rows] = self._merged(rows, group)[group]
+        return completed
+
+    def _by_time(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         rows = rows[np.lexsort((self.times.part[rows], self.times.whole[rows], self.codes[rows]))]
         new = np.ones(len(rows), dtype=bool)
         new[1:] = (
@@ -73,6 +89,13 @@ class SeriesTable:
             | (np.diff(self.times.part[rows]) != 0)
         )
         return rows, np.cumsum(new) - 1
+
+    def _merged(self, rows: np.ndarray, group: np.ndarray) -> np.ndarray:
+        """What is observed in each group of rows, (n_groups, D)."""
+        values = np.full((group[-1] + 1 if len(group) else 0, self.values.shape[1]), np.nan)
+        row, column = np.nonzero(~np.isnan(self.values[rows]))
+        values[group[row], column] = self.values[rows][row, column]
+        return values
 
     def collection(self, statics: Statics | None = None) -> SeriesCollection:
         """The observed rows, sorted, rows of equal time merged, in the data's units and float64.
@@ -83,10 +106,7 @@ class SeriesTable:
             statics: how static columns become features; without, the collection holds none.
         """
         rows, group = self.merged_rows()
-        n_rows = group[-1] + 1 if len(group) else 0
-        values = np.full((n_rows, self.values.shape[1]), np.nan)
-        row, column = np.nonzero(~np.isnan(self.values[rows]))
-        values[group[row], column] = self.values[rows][row, column]
+        values = self._merged(rows, group)
         rows = rows[np.unique(group, return_index=True)[1]]
         codes = self.codes[rows]
         elapsed = self.times[rows].since(self.times[self.first_rows()[codes]])

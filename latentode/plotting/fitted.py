@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from sklearn.exceptions import NotFittedError
 
-from latentode.frames import Instants, SeriesTable, read_frame
+from latentode.frames import Instants, Roles, SeriesTable, read_frame
 
-__all__ = ["check_fitted", "read_for", "without_unread"]
+__all__ = ["check_fitted", "read_for", "roles_of", "without_unread"]
 
 
 def check_fitted(model: Any) -> None:
@@ -43,7 +43,20 @@ def read_for(
     """
     check_fitted(model)
     channels = model.value_cols_ if channels is None else channels
-    return read_frame(df, id_col=model.id_col, time_col=model.time_col, value_cols=channels, like=like)
+    return read_frame(
+        df,
+        id_col=model.id_col,
+        time_col=model.time_col,
+        value_cols=channels,
+        like=like,
+        fitted=roles_of(model),
+    )
+
+
+def roles_of(model: Any) -> Roles | None:
+    """Where the frame of the fit has ids and times; None for a model that does not say so."""
+    fitted = getattr(model, "fitted_", None)
+    return None if fitted is None else fitted.roles
 
 
 def without_unread(model: Any, table: SeriesTable, series: Sequence[int]) -> SeriesTable:

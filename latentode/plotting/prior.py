@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from latentode.frames import SeriesTable, read_frame
-from latentode.plotting.fitted import check_fitted
+from latentode.plotting.fitted import check_fitted, roles_of
 from latentode.plotting.palette import model_colour
 from latentode.plotting.panels import Panels, choose
 from latentode.plotting.time_axis import TimeAxis, clock_of, unit_of
@@ -48,11 +48,14 @@ def plot_prior(
     check_fitted(model)
     names = [model.value_cols_[place] for place in choose(channels, model.value_cols_, "channel")]
     drawn = model.sample_prior(n_series, times, random_state=random_state)
+    roles = roles_of(model)
+    if roles is not None and roles.id_level is not None and roles.time_level is None:
+        drawn = drawn.reset_index()
     # A model of one series numbers the new ones in a column that its own data lack.
     keys = [name for name in drawn.columns if name not in model.value_cols_]
     id_col = None if drawn.index.nlevels == 2 else (keys[0] if keys else None)
     time_col = keys[1] if len(keys) == 2 else None
-    table = read_frame(drawn, id_col=id_col, time_col=time_col, value_cols=names)
+    table = read_frame(drawn, id_col=id_col, time_col=time_col, value_cols=names, fitted=roles)
     axis, clock, label = _clock(table, dated=times is not None)
     panels = Panels.make(ax, 1, len(names), channels="channels")
     for panel, values in zip(panels.axes[0], table.values.T, strict=True):

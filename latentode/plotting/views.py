@@ -12,6 +12,7 @@ import pandas as pd
 from latentode.frames import SeriesTable
 from latentode.frames.clock import duration, parse_times
 from latentode.frames.columns import shown
+from latentode.frames.questions import own_times
 from latentode.plotting.time_axis import clock_of
 
 __all__ = ["View", "elapsed", "look"]
@@ -103,11 +104,8 @@ def _times_asked(table: SeriesTable, place: int, times: Any) -> pd.Index:
     """The user's times for a series, sorted."""
     asked, nothing = times, "times is empty; give at least one time"
     if isinstance(times, (pd.DataFrame, pd.MultiIndex)):
-        frame = pd.DataFrame(index=times) if isinstance(times, pd.MultiIndex) else times
-        try:
-            ids, asked = table.roles.id_of(frame), table.roles.time_of(frame)
-        except (KeyError, IndexError) as failure:
-            raise ValueError("a frame of times holds ids and times where the data do") from failure
+        frame, roles = own_times(table, times)
+        ids, asked = roles.id_of(frame), roles.time_of(frame)
         if ids is not None:
             asked = asked[np.asarray(ids == table.ids[place])]
             nothing = f"times holds none for series {shown(table.ids[place])}; leave it out of series"
