@@ -108,8 +108,8 @@ def _fit(model: LatentODE, settings: Settings, quick: bool, frame: Any) -> tuple
     """A copy of the model with the settings changed, fitted; max_iter is a factor."""
     changed = dict(settings)
     if "max_iter" in changed:
-        usual = 2500 if model.task == "extrapolate" else 4000  # of data as large as these
-        changed["max_iter"] = int(changed["max_iter"] * (model.max_iter or usual))
+        usual = model.max_iter or 2500  # of data as large as these
+        changed["max_iter"] = int(changed["max_iter"] * usual)
     if quick:
         changed["max_iter"] = 10
     model.set_params(**changed)

@@ -54,19 +54,21 @@ def test_without_a_residual_process_there_is_nothing_to_foretell_one_by_one():
 
 
 @pytest.mark.parametrize(
-    ("latent_dim", "n_series", "task", "expected"),
+    ("latent_dim", "n_series", "n_rows", "task", "expected"),
     [
-        (6, 300, "both", 4000),
-        (4, 3000, "interpolate", 4000),
-        (6, 300, "extrapolate", 2500),
-        (7, 300, "both", 2500),
-        (6, 299, "both", 2500),
+        (6, 300, 10, "both", 4000),
+        (4, 100, 80, "interpolate", 4000),
+        (6, 300, 10, "extrapolate", 2500),
+        (7, 300, 10, "both", 2500),
+        (6, 299, 10, "both", 2500),
+        (6, 100, 81, "both", 2500),
     ],
 )
-def test_gaps_of_few_channels_are_learned_in_more_steps_from_many_values(
-    latent_dim, n_series, task, expected
+def test_gaps_of_few_channels_are_learned_in_more_steps_from_many_short_series(
+    latent_dim, n_series, n_rows, task, expected
 ):
-    assert _choose(_collection(n_series, 10), latent_dim, task=task, origin="first").max_iter == expected
+    data = _collection(n_series, n_rows)
+    assert _choose(data, latent_dim, task=task, origin="first").max_iter == expected
 
 
 @pytest.mark.parametrize(("n_series", "expected"), [(1, 32), (40, 40), (3000, 100)])

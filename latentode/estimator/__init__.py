@@ -77,7 +77,7 @@ class LatentODE(Fitting, Solving, Asking, Latents, Scoring, Files, BaseEstimator
             None starts at 1/8 and follows `tolerance` during training.
         tolerance: relative error of the trajectories that the knot spacing has to keep.
         max_iter: optimiser steps at most; None takes 4000 where up to six latent dimensions learn from 3000 values or
-            more and task is not "extrapolate", else 2500.
+            more, in series of 80 at most on average, and task is not "extrapolate", else 2500.
         batch_size, learning_rate: None chooses by the data's and the model's size.
         kl_weight: weight of the KL term in training; None takes 0.03 for task="extrapolate" with a residual process
             and 0.1 otherwise.

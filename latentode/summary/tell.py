@@ -112,8 +112,8 @@ def _training(fitted: Fitted, parameters: Mapping[str, Any]) -> str:
     last, verdict = fitted.history[-1], fitted.verdict
     most = parameters["max_iter"]
     if most is None:
-        n_values = 0 if verdict is None else verdict.n_values
-        most = usual_max_iter(parameters["task"], fitted.architecture.latent_dim, n_values)
+        n_series, n_values = (0, 0) if verdict is None else (verdict.n_series, verdict.n_values)
+        most = usual_max_iter(parameters["task"], fitted.architecture.latent_dim, n_series, n_values)
     ended = {
         "max_iter": "all that max_iter allows",
         "patience": f"of {most} at most; validation no longer improved"

@@ -14,9 +14,10 @@ __all__ = ["TrainingOptions", "TrainingSettings", "usual_kl_weight", "usual_max_
 # Latent dimensions up to which a model is small.
 SMALL_LATENT = 6
 
-# Steps, and those of small latent states that fill gaps and have so many values to learn from: there a step is cheap,
-# and on spirals the rest of them takes a sixth off the error of what lies beyond. Of fewer values nothing is gained.
-STEPS, MORE_STEPS, MANY_VALUES = 2500, 4000, 3000
+# Steps, and those of small latent states that fill gaps, of series that hold up to so many values and many in all:
+# there a step is cheap, and on spirals the rest of them takes a sixth off the error of what lies beyond. Of few values
+# nothing is gained.
+STEPS, MORE_STEPS, SHORT, MANY_VALUES = 2500, 4000, 80, 3000
 
 # Weight of the context's own likelihood for forecasts, and the training values from which it is whole for other
 # tasks. Few values are soon known by heart, and what is read back from a context says nothing of what it hides.
@@ -159,7 +160,7 @@ class TrainingOptions:
         context_share = 0.0 if task == "extrapolate" else n_values / CONTEXT_VALUES
         goes_on = origin == "first" and task != "interpolate"
         chosen: dict[str, Any] = {
-            "max_iter": usual_max_iter(task, latent_dim, n_values),
+            "max_iter": usual_max_iter(task, latent_dim, n_series, n_values),
             # Few series are gone through several times a step, at other cuts each time.
             "batch_size": min(100, max(32, n_series)),
             "learning_rate": 2e-2 if latent_dim <= SMALL_LATENT else 1e-2,
@@ -179,12 +180,12 @@ class TrainingOptions:
         )
 
 
-def usual_max_iter(task: str, latent_dim: int, n_values: float) -> int:
+def usual_max_iter(task: str, latent_dim: int, n_series: int, n_values: float) -> int:
     """What `max_iter` is where it is None: 4000 where at most six latent dimensions learn to fill gaps, or both, from
-    3000 values or more; else 2500.
+    3000 values or more in series of 80 at most on average; else 2500.
     """
-    small = latent_dim <= SMALL_LATENT
-    return MORE_STEPS if small and task != "extrapolate" and n_values >= MANY_VALUES else STEPS
+    short = MANY_VALUES <= n_values <= SHORT * n_series
+    return MORE_STEPS if short and latent_dim <= SMALL_LATENT and task != "extrapolate" else STEPS
 
 
 def usual_kl_weight(task: str, *, residual: bool) -> float:
