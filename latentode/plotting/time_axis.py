@@ -115,8 +115,8 @@ class _Dates(dates.ConciseDateFormatter):
             return []
         labels = list(super().format_ticks(values))
         # The hour that is not there when summer time begins is the next one's tick once more.
-        for number in np.flatnonzero(np.diff(values) == 0):
-            labels[number + 1] = ""
+        for repeated in np.flatnonzero(np.diff(values) == 0) + 1:
+            labels[repeated] = ""
         ticks = [dates.num2date(value, tz=self.zone) for value in values]
         fields = np.array([tick.timetuple()[:6] for tick in ticks])
         level = max(np.flatnonzero(np.ptp(fields, axis=0)), default=len(_FIELDS) - 1)
