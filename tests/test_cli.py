@@ -147,6 +147,68 @@ def test_a_model_of_an_index_reads_its_columns(tmp_path, labs, capsys):
     assert "fitted to an array or to an index without a name" in told(capsys)
 
 
+DATED = make_frame().assign(
+    hours=lambda df: pd.Timestamp("2026-03-01") + pd.to_timedelta(df["hours"].round(2), "h")
+)
+KEPT = {
+    "series and times": (DATED.set_index(["patient", "hours"]), []),
+    "series and times, named": (
+        DATED.set_index(["patient", "hours"]),
+        ["--id", "patient", "--time", "hours"],
+    ),
+    "times beside the series": (DATED.set_index("hours"), ["--id", "patient", "--time", "hours"]),
+    "times": (
+        pd.DataFrame(
+            {"hr": np.sin(np.arange(120.0))},
+            index=pd.date_range("2026-03-01", periods=120, freq="h", name="hours"),
+        ),
+        ["--time", "hours"],
+    ),
+}
+ANSWERED = [
+    ["predict"],
+    ["predict", "--at", "2026-03-01T04:00"],
+    ["predict", "--times", "FILE"],
+    ["forecast", "--horizon", "2h", "--steps", "2"],
+    ["impute"],
+    ["sample", "--samples", "1"],
+    ["encode"],
+    ["score", "--by-row"],
+    ["evaluate", "--leads", "1h", "--baselines", "last value", "--out", "-"],
+]
+
+
+@pytest.mark.parametrize("kept", KEPT)
+def test_a_file_that_keeps_an_index_is_fitted_and_asked_as_its_columns_are(kept, tmp_path, capsys):
+    frame, roles = KEPT[kept]
+    files = {"index": tmp_path / "index.parquet", "columns": tmp_path / "columns.parquet"}
+    frame.to_parquet(files["index"])
+    frame.reset_index().to_parquet(files["columns"])
+    settings = ["--set", "max_iter=2", "residual=None", "--quiet"]
+    assert run("fit", files["index"], *roles, *settings, "--out", tmp_path / "m") == 0
+    for command, *options in ANSWERED:
+        answers = []
+        for file in files.values():
+            given = [file if one == "FILE" else one for one in options]
+            assert run(command, tmp_path / "m", file, *given) == 0
+            answers.append(capsys.readouterr().out)
+        assert answers[0] == answers[1]
+        if command not in ("encode", "evaluate"):  # which tell nothing of times
+            assert pd.read_csv(io.StringIO(answers[0]))["hours"].str.startswith("2026-03-0").all()
+
+
+def test_a_file_that_keeps_an_index_is_described_and_drawn(tmp_path, capsys):
+    frame = make_frame().set_index(["patient", "hours"])
+    frame.to_parquet(tmp_path / "labs.parquet")
+    assert run("describe", tmp_path / "labs.parquet") == 0
+    assert "series         14" in capsys.readouterr().out
+    out = tmp_path / "p.png"
+    assert run("plot", tmp_path / "labs.parquet", "--series", "p0", "p2", "--out", out) == 0
+    assert out.read_bytes()[1:4] == b"PNG"
+    assert run("plot", tmp_path / "labs.parquet", "--id", "patient", "--series", "p99", "--out", out) == 1
+    assert "series 'p99' is not in the table" in told(capsys)
+
+
 def test_impute_fills_what_is_empty_and_nothing_else(model_file, labs, tmp_path):
     out = tmp_path / "filled.csv"
     assert run("impute", model_file, labs, "--out", out) == 0

@@ -103,9 +103,15 @@ def _of_one_zone(text: pd.Series) -> pd.Series:
 def arrange(frame: pd.DataFrame, roles: Roles) -> pd.DataFrame:
     """The frame in the layout a model was fitted to: ids and times as columns, or as the index.
 
+    They may be either in the frame, as Parquet keeps an index.
+
     Raises:
         ValueError: where that layout has no names, as an array has none.
     """
+    stored = [
+        name for name in frame.index.names if name is not None and name in (roles.id_name, roles.time_name)
+    ]
+    frame = frame.reset_index(stored) if stored else frame
     levels = []
     for name, level in ((roles.id_name, roles.id_level), (roles.time_name, roles.time_level)):
         if level is None:
