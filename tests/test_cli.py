@@ -137,6 +137,24 @@ def test_datetimes_zones_and_ids_with_zeros_survive(tmp_path, capsys):
     assert "horizon must be a length of time such as '48h'" in told(capsys)
 
 
+def test_only_an_empty_cell_names_no_series(tmp_path, capsys):
+    names = {"p0": "NA", "p1": "None", "p2": "nan", "p3": "007"}
+    frame = make_frame().replace({"patient": names})
+    file, out = tmp_path / "labs.csv", tmp_path / "m"
+    frame.to_csv(file, index=False)
+    read = read_table(str(file), id_col="patient", time_col="hours")
+    assert read["patient"].tolist() == frame["patient"].tolist()
+    pd.testing.assert_frame_equal(read[CHANNELS], frame[CHANNELS], check_dtype=False)  # there NA is none
+    roles = ["--id", "patient", "--time", "hours", "--set", "max_iter=1", "residual=None", "--quiet"]
+    assert run("fit", file, *roles, "--out", out) == 0
+    assert run("encode", out, file) == 0
+    assert [line.split(",")[0] for line in capsys.readouterr().out.splitlines()[1:5]] == list(names.values())
+    assert run("plot", out, file, "--series", "NA", "--out", tmp_path / "na.png") == 0
+    frame.assign(patient=frame["patient"].where(frame.index != 3)).to_csv(file, index=False)
+    assert run("fit", file, *roles, "--out", out) == 1
+    assert "row 3 has no series id" in told(capsys)
+
+
 def test_a_model_of_an_index_reads_its_columns(tmp_path, labs, capsys):
     frame = make_frame().set_index(["patient", "hours"])
     LatentODE(max_iter=2, residual="ou", random_state=0).fit(frame).save(tmp_path / "m")

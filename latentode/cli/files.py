@@ -38,7 +38,7 @@ def is_model(path: str) -> bool:
 
 
 def read_table(path: str, *, id_col: Any = None, time_col: Any = None) -> pd.DataFrame:
-    """A table of a file; ids of text files stay the text they are, times are numbers or datetimes.
+    """A table of a file; ids of text files stay the text they are, even NA, times are numbers or datetimes.
 
     Raises:
         OSError, ValueError: where the file can't be read, or its times can't.
@@ -54,12 +54,15 @@ def read_table(path: str, *, id_col: Any = None, time_col: Any = None) -> pd.Dat
     else:
         source: Any = sys.stdin if path == "-" else path
         check_exists(path)
-        # A number may have leading zeros where it is an id.
-        kinds = {} if id_col is None else {id_col: str}
+        # An id may be a number with leading zeros, or a word that pandas takes for a missing value if it is not marked.
+        marked = {} if id_col is None else {id_col: "=".__add__}
         try:
-            frame = pd.read_csv(source, sep=_TEXT[suffix], dtype=kinds)
+            frame = pd.read_csv(source, sep=_TEXT[suffix], converters=marked)
         except ValueError as failure:
             raise ValueError(f"{path} can't be read as a table: {failure}") from failure
+        if id_col in frame.columns:
+            ids = frame[id_col].str[1:]
+            frame[id_col] = ids.where(ids != "")
     if time_col is not None and time_col in frame.columns:
         frame[time_col] = read_clock(frame[time_col], f"column {time_col!r} of {path}")
     return frame
