@@ -2,6 +2,7 @@
 
 import io
 import re
+import shlex
 import sys
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from latentode import LatentODE
 from latentode.cli import files, main
+from latentode.cli.arguments import make_parser
 from latentode.cli.files import read_clock, read_table
 from latentode.cli.wording import as_options, fit_line
 from tests.conftest import make_frame
@@ -386,6 +388,22 @@ def test_hints_of_the_api_become_options():
     assert fit_line("my labs.csv.gz", {"id_col": "p", "static_cols": ["a b"], "task": "both"}) == (
         "latentode fit 'my labs.csv.gz' --id p --static 'a b' --task both --out 'my labs'.latentode"
     )
+
+
+def test_a_suggested_line_is_read_as_what_it_suggests():
+    suggested = {
+        "id_col": "-p",
+        "time_col": "when drawn",
+        "value_cols": ["hr", "-neg", "-", "a 'b'", "--out"],
+        "static_cols": ["-1", "-x y"],
+    }
+    command, *words = shlex.split(fit_line("labs.csv", suggested))
+    assert command == "latentode"
+    read = vars(make_parser().parse_args(words))
+    assert {role: read[role] for role in ("id_col", "time_col")} == {"id_col": "-p", "time_col": "when drawn"}
+    for role in ("value_cols", "static_cols"):
+        assert sorted(read[role]) == sorted(suggested[role])
+    assert as_options("name it in static_cols=['-x']") == "name it in --static=-x"
 
 
 # Mistakes ---------------------------------------------------------------------
