@@ -155,6 +155,21 @@ def test_the_rest_of_a_refused_frame_is_still_described():
     assert report.suggested["value_cols"] == ["hr", "temp", "creatinine"]
 
 
+def test_channels_are_suggested_only_where_a_column_is_left_out_or_they_were_chosen():
+    for frame in (ward(), changed("hr", np.inf, [3]), changed("hours", np.nan, [3])):
+        report = diagnose(frame, **KEYS)
+        assert report.suggested == KEYS
+        assert "the other columns" not in str(report)
+        chosen = diagnose(frame, **KEYS, value_cols=["hr", "temp"])
+        assert chosen.suggested == KEYS | {"value_cols": ["hr", "temp"]}
+        assert "the other columns" not in str(chosen)
+    report = diagnose(ward().assign(note="text"), **KEYS)
+    assert report.suggested["value_cols"] == ["hr", "temp", "creatinine"]
+    assert report.reasons["value_cols"] == "the other columns hold no numbers that change in time"
+    numbered = ward().assign(patient=lambda frame: frame["patient"].str[1:].astype(int))
+    assert "value_cols" not in diagnose(numbered, time_col="hours").reasons  # nothing but the forgotten id
+
+
 def test_text_times_are_read_for_the_description():
     frame = ward()
     frame["hours"] = (pd.Timestamp("2026-01-01", tz="UTC") + pd.to_timedelta(frame["hours"], "h")).astype(str)
