@@ -178,6 +178,15 @@ FORGOTTEN = {
         ValueError,
         "column 'patient' changes wherever it does: .* id_col='patient'$",
     ),
+    "a number as id, beside a column of words": (
+        FRAME.assign(patient=pd.factorize(FRAME.patient)[0], sex=np.where(FRAME.patient < "p3", "f", "m"))[
+            ["sex", "patient", "hours", "hr"]
+        ],
+        {"time_col": "hours"},
+        TypeError,
+        "column 'sex' has .* where numbers belong; .* Column 'patient' looks as if it said which series a row belongs "
+        r"to: if it does, name it with id_col='patient', and 'sex', .* in static_cols=\['sex'\]$",
+    ),
     "no id at all": (
         HOURLY.drop(columns="patient"),
         {"time_col": "hours"},

@@ -2,6 +2,7 @@
 
 import io
 import re
+import shlex
 import sys
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from latentode import LatentODE
 from latentode.cli import files, main
+from latentode.cli.arguments import make_parser
 from latentode.cli.files import read_clock, read_table
 from latentode.cli.wording import as_options, fit_line
 from tests.conftest import make_frame
@@ -137,6 +139,24 @@ def test_datetimes_zones_and_ids_with_zeros_survive(tmp_path, capsys):
     assert "horizon must be a length of time such as '48h'" in told(capsys)
 
 
+def test_only_an_empty_cell_names_no_series(tmp_path, capsys):
+    names = {"p0": "NA", "p1": "None", "p2": "nan", "p3": "007"}
+    frame = make_frame().replace({"patient": names})
+    file, out = tmp_path / "labs.csv", tmp_path / "m"
+    frame.to_csv(file, index=False)
+    read = read_table(str(file), id_col="patient", time_col="hours")
+    assert read["patient"].tolist() == frame["patient"].tolist()
+    pd.testing.assert_frame_equal(read[CHANNELS], frame[CHANNELS], check_dtype=False)  # there NA is none
+    roles = ["--id", "patient", "--time", "hours", "--set", "max_iter=1", "residual=None", "--quiet"]
+    assert run("fit", file, *roles, "--out", out) == 0
+    assert run("encode", out, file) == 0
+    assert [line.split(",")[0] for line in capsys.readouterr().out.splitlines()[1:5]] == list(names.values())
+    assert run("plot", out, file, "--series", "NA", "--out", tmp_path / "na.png") == 0
+    frame.assign(patient=frame["patient"].where(frame.index != 3)).to_csv(file, index=False)
+    assert run("fit", file, *roles, "--out", out) == 1
+    assert "row 3 has no series id" in told(capsys)
+
+
 def test_a_model_of_an_index_reads_its_columns(tmp_path, labs, capsys):
     frame = make_frame().set_index(["patient", "hours"])
     LatentODE(max_iter=2, residual="ou", random_state=0).fit(frame).save(tmp_path / "m")
@@ -145,6 +165,68 @@ def test_a_model_of_an_index_reads_its_columns(tmp_path, labs, capsys):
     LatentODE(max_iter=2, residual="ou", random_state=0).fit(frame.to_numpy()).save(tmp_path / "array")
     assert run("predict", tmp_path / "array", labs) == 1
     assert "fitted to an array or to an index without a name" in told(capsys)
+
+
+DATED = make_frame().assign(
+    hours=lambda df: pd.Timestamp("2026-03-01") + pd.to_timedelta(df["hours"].round(2), "h")
+)
+KEPT = {
+    "series and times": (DATED.set_index(["patient", "hours"]), []),
+    "series and times, named": (
+        DATED.set_index(["patient", "hours"]),
+        ["--id", "patient", "--time", "hours"],
+    ),
+    "times beside the series": (DATED.set_index("hours"), ["--id", "patient", "--time", "hours"]),
+    "times": (
+        pd.DataFrame(
+            {"hr": np.sin(np.arange(120.0))},
+            index=pd.date_range("2026-03-01", periods=120, freq="h", name="hours"),
+        ),
+        ["--time", "hours"],
+    ),
+}
+ANSWERED = [
+    ["predict"],
+    ["predict", "--at", "2026-03-01T04:00"],
+    ["predict", "--times", "FILE"],
+    ["forecast", "--horizon", "2h", "--steps", "2"],
+    ["impute"],
+    ["sample", "--samples", "1"],
+    ["encode"],
+    ["score", "--by-row"],
+    ["evaluate", "--leads", "1h", "--baselines", "last value", "--out", "-"],
+]
+
+
+@pytest.mark.parametrize("kept", KEPT)
+def test_a_file_that_keeps_an_index_is_fitted_and_asked_as_its_columns_are(kept, tmp_path, capsys):
+    frame, roles = KEPT[kept]
+    files = {"index": tmp_path / "index.parquet", "columns": tmp_path / "columns.parquet"}
+    frame.to_parquet(files["index"])
+    frame.reset_index().to_parquet(files["columns"])
+    settings = ["--set", "max_iter=2", "residual=None", "--quiet"]
+    assert run("fit", files["index"], *roles, *settings, "--out", tmp_path / "m") == 0
+    for command, *options in ANSWERED:
+        answers = []
+        for file in files.values():
+            given = [file if one == "FILE" else one for one in options]
+            assert run(command, tmp_path / "m", file, *given) == 0
+            answers.append(capsys.readouterr().out)
+        assert answers[0] == answers[1]
+        if command not in ("encode", "evaluate"):  # which tell nothing of times
+            assert pd.read_csv(io.StringIO(answers[0]))["hours"].str.startswith("2026-03-0").all()
+
+
+def test_a_file_that_keeps_an_index_is_described_and_drawn(tmp_path, capsys):
+    frame = make_frame().set_index(["patient", "hours"])
+    frame.to_parquet(tmp_path / "labs.parquet")
+    assert run("describe", tmp_path / "labs.parquet") == 0
+    assert "series         14" in capsys.readouterr().out
+    out = tmp_path / "p.png"
+    assert run("plot", tmp_path / "labs.parquet", "--series", "p0", "p2", "--out", out) == 0
+    assert out.read_bytes()[1:4] == b"PNG"
+    assert run("plot", tmp_path / "labs.parquet", "--id", "patient", "--series", "p99", "--out", out) == 1
+    assert "series 'p99' is not in the table" in told(capsys)
 
 
 def test_impute_fills_what_is_empty_and_nothing_else(model_file, labs, tmp_path):
@@ -306,6 +388,22 @@ def test_hints_of_the_api_become_options():
     assert fit_line("my labs.csv.gz", {"id_col": "p", "static_cols": ["a b"], "task": "both"}) == (
         "latentode fit 'my labs.csv.gz' --id p --static 'a b' --task both --out 'my labs'.latentode"
     )
+
+
+def test_a_suggested_line_is_read_as_what_it_suggests():
+    suggested = {
+        "id_col": "-p",
+        "time_col": "when drawn",
+        "value_cols": ["hr", "-neg", "-", "a 'b'", "--out"],
+        "static_cols": ["-1", "-x y"],
+    }
+    command, *words = shlex.split(fit_line("labs.csv", suggested))
+    assert command == "latentode"
+    read = vars(make_parser().parse_args(words))
+    assert {role: read[role] for role in ("id_col", "time_col")} == {"id_col": "-p", "time_col": "when drawn"}
+    for role in ("value_cols", "static_cols"):
+        assert sorted(read[role]) == sorted(suggested[role])
+    assert as_options("name it in static_cols=['-x']") == "name it in --static=-x"
 
 
 # Mistakes ---------------------------------------------------------------------

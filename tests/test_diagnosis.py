@@ -161,6 +161,21 @@ def test_the_rest_of_a_refused_frame_is_still_described():
     assert report.suggested["value_cols"] == ["hr", "temp", "creatinine"]
 
 
+def test_channels_are_suggested_only_where_a_column_is_left_out_or_they_were_chosen():
+    for frame in (ward(), changed("hr", np.inf, [3]), changed("hours", np.nan, [3])):
+        report = diagnose(frame, **KEYS)
+        assert report.suggested == KEYS
+        assert "the other columns" not in str(report)
+        chosen = diagnose(frame, **KEYS, value_cols=["hr", "temp"])
+        assert chosen.suggested == KEYS | {"value_cols": ["hr", "temp"]}
+        assert "the other columns" not in str(chosen)
+    report = diagnose(ward().assign(note="text"), **KEYS)
+    assert report.suggested["value_cols"] == ["hr", "temp", "creatinine"]
+    assert report.reasons["value_cols"] == "the other columns hold no numbers that change in time"
+    numbered = ward().assign(patient=lambda frame: frame["patient"].str[1:].astype(int))
+    assert "value_cols" not in diagnose(numbered, time_col="hours").reasons  # nothing but the forgotten id
+
+
 def test_text_times_are_read_for_the_description():
     frame = ward()
     frame["hours"] = (pd.Timestamp("2026-01-01", tz="UTC") + pd.to_timedelta(frame["hours"], "h")).astype(str)
@@ -443,6 +458,86 @@ def test_whole_numbers_that_name_series_are_guessed_by_the_clock_that_rises_with
     assert report.fits
     assert (report.suggested["id_col"], report.suggested["time_col"]) == ("patient", "hours")
     assert "'hours' rises within each series" in the_one(report, "roles").text
+
+
+def stays(ids):
+    """Patients with whole numbers or text for ids, who share wards and beats a minute."""
+    random = np.random.default_rng(0)
+    frames = []
+    for number in range(30):
+        n_rows = int(random.integers(6, 13))
+        minutes = np.sort(random.choice(43200, n_rows, replace=False))
+        frames.append(
+            pd.DataFrame(
+                {
+                    "sex": "fm"[number % 2],
+                    "ward": ["er", "icu", "surgery"][number % 3],
+                    "beats": random.integers(60, 91, n_rows),
+                    "patient": 1000 + 7 * number if ids == "numbers" else f"p{number}",
+                    "drawn_at": pd.Timestamp("2026-03-01") + pd.to_timedelta(minutes, "min"),
+                    "potassium": random.normal(4, 0.4, n_rows),
+                }
+            )
+        )
+    return pd.concat(frames, ignore_index=True)
+
+
+ORDERS = {
+    "one below the other": lambda df: df,
+    "one below the other, with a slip": lambda df: df.iloc[[1, 0, *range(2, len(df))]],
+    "the latest first": lambda df: df[::-1],
+    "by time": lambda df: df.sort_values("drawn_at"),
+    "by sex": lambda df: df.sort_values(["sex", "patient", "drawn_at"]),
+    "by ward and time": lambda df: df.sort_values(["ward", "drawn_at"]),
+    "shuffled": lambda df: df.sample(frac=1.0, random_state=0),
+    "shuffled, with dates as text": lambda df: df.sample(frac=1.0, random_state=0).astype({"drawn_at": str}),
+}
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("ids", ["numbers", "text"])
+@pytest.mark.parametrize("beside", [["sex"], ["ward"], ["sex", "ward", "beats"]])
+def test_the_series_are_guessed_whatever_describes_them_and_whatever_the_order_of_rows(beside, ids, order):
+    frame = ORDERS[order](stays(ids)).reset_index(drop=True)
+    report = diagnose(frame[[*beside, "patient", "drawn_at", "potassium"]])
+    assert report.suggested["id_col"] == "patient"
+    assert report.suggested["time_col"] == "drawn_at"
+    assert report.suggested["static_cols"] == [name for name in beside if name != "beats"]
+
+
+@pytest.mark.parametrize("ids", ["numbers", "text"])
+def test_whole_numbers_that_are_measured_or_part_a_series_are_no_series(ids):
+    frame = stays(ids)
+    day = frame["drawn_at"].dt.day
+    assert (
+        diagnose(frame.assign(day=day).sort_values("drawn_at", ignore_index=True)).suggested["id_col"]
+        == "patient"
+    )
+    visit = frame.groupby("patient").cumcount()
+    episode = 100 * frame.groupby("patient").ngroup() + visit // 3
+    assert diagnose(frame.assign(episode=episode, visit=visit)).suggested["id_col"] == "patient"
+
+
+def test_a_number_of_the_row_is_no_clock():
+    frame = (
+        stays("numbers")
+        .drop(columns="drawn_at")
+        .assign(hours=lambda df: df.groupby("patient").cumcount() + 0.5)
+    )
+    report = diagnose(frame[["sex", "patient", "hours", "potassium"]].assign(row=np.arange(len(frame))))
+    assert (report.suggested["id_col"], report.suggested["time_col"]) == ("patient", "hours")
+
+
+@pytest.mark.parametrize("ids", ["numbers", "text"])
+def test_a_time_that_two_wards_share_does_not_make_series_of_them(ids):
+    frame = stays(ids)
+    number = frame.groupby("patient", sort=False).ngroup()
+    frame["drawn_at"] += pd.to_timedelta(number, "s")
+    assert frame["drawn_at"].is_unique
+    frame.loc[frame.groupby(number).head(1).index[:2], "drawn_at"] = pd.Timestamp("2026-03-01")
+    for rows in (frame, frame.sort_values("drawn_at", ignore_index=True)):
+        report = diagnose(rows, time_col="drawn_at", value_cols=["potassium"])
+        assert report.suggested["id_col"] == "patient"
 
 
 def test_nothing_is_suggested_where_no_clock_is_found():

@@ -174,6 +174,14 @@ def test_ids_that_were_forgotten_are_no_kinds():
         read_frame(SURVEY.drop(columns="band"), time_col="mjd")
 
 
+def test_kinds_are_no_ids_where_a_number_is():
+    numbered = SURVEY.assign(star=pd.factorize(SURVEY["star"])[0])
+    with pytest.raises(TypeError) as refused:
+        read_frame(numbered, time_col="mjd")
+    assert f"{PIVOT}. Column 'star' looks as if it said which series" in str(refused.value)
+    assert "id_col='band'" not in str(refused.value)
+
+
 def test_rows_that_contradict_each_other_are_not_refused_twice_for_one_reason():
     report = diagnose(SURVEY.assign(mjd=SURVEY.index // 2), **ROLES)
     assert len(report.of("refused")) == 1

@@ -308,6 +308,23 @@ def test_mistakes_are_named(arguments, message):
         plot_latent(Rotor(), cohort(), **arguments)
 
 
+@pytest.mark.parametrize("make", [np.asarray, list, pd.Index, lambda values: dict(enumerate(values))])
+@pytest.mark.parametrize("plot", [plot_embedding, plot_latent])
+def test_colours_without_ids_are_told_how_to_get_them(plot, make):
+    frame = cohort()
+    encoded = Rotor().encode(frame)
+    values = [1.5, 2.5, 4.0, 8.0, 9.0]
+    assert len(values) == len(encoded)
+    with pytest.raises(
+        TypeError, match=r"color must be the name of a column, or a Series .*; got "
+    ) as refused:
+        plot(Rotor(), frame, color=make(values))
+    code = str(refused.value).partition("order of the series ")[2].partition(" makes one")[0]
+    color = eval(code, {"pd": pd, "values": values, "model": Rotor(), "df": frame})
+    assert color.to_dict() == dict(zip(encoded.index, values, strict=True))
+    plot(Rotor(), frame, color=color)
+
+
 def test_a_series_of_two_colours_is_named_by_its_number():
     frame = cohort()
     frame["patient"] = frame["patient"].str[1:].astype(int)

@@ -157,6 +157,7 @@ def _add_roles(command: argparse.ArgumentParser, of: str = "") -> None:
     command.add_argument(
         "--values",
         dest="value_cols",
+        action="extend",
         nargs="+",
         metavar="COLUMN",
         help="the channels; all others, if not given",
@@ -164,6 +165,7 @@ def _add_roles(command: argparse.ArgumentParser, of: str = "") -> None:
     command.add_argument(
         "--static",
         dest="static_cols",
+        action="extend",
         nargs="+",
         metavar="COLUMN",
         help="columns that describe a series as a whole, such as age",

@@ -9,6 +9,7 @@ from typing import Any
 from latentode.cli.files import check_exists, check_folder, is_model, read_table, same
 from latentode.cli.questions import length, model_and_data
 from latentode.estimator import LatentODE
+from latentode.frames.roles import find_roles
 
 __all__ = ["plot"]
 
@@ -72,17 +73,18 @@ def _draw_table(picture: _Picture) -> Any:
     if picture.data is not None:
         raise ValueError(f"{picture.file} is no saved latentode model (`latentode fit` writes one)")
     picture.refuse({"kind", "horizon", "level", "color"}, "is for a model's picture, and this is a table's")
-    if picture.series is not None and picture.id_col is None:
-        raise ValueError("--series names series by their id; say which column holds it with --id")
     if picture.channels is not None and picture.value_cols is not None:
         raise ValueError("--channels and --values both say which columns to draw; give one of them")
     data = read_table(picture.file, id_col=picture.id_col, time_col=picture.time_col)
-    ids = None if picture.id_col is None or picture.id_col not in data else data[picture.id_col]
+    channels = picture.channels or picture.value_cols or _others(data, picture)
+    ids = find_roles(data, picture.id_col, picture.time_col, channels, from_array=False).id_of(data)
+    if picture.series is not None and ids is None:
+        raise ValueError("--series names series by their id; say which column holds it with --id")
     return plotting.plot_observations(
         data,
         id_col=picture.id_col,
         time_col=picture.time_col,
-        value_cols=picture.channels or picture.value_cols or _others(data, picture),
+        value_cols=channels,
         series=None if ids is None else same(picture.series, ids),
     )
 

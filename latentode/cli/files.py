@@ -38,7 +38,7 @@ def is_model(path: str) -> bool:
 
 
 def read_table(path: str, *, id_col: Any = None, time_col: Any = None) -> pd.DataFrame:
-    """A table of a file; ids of text files stay the text they are, times are numbers or datetimes.
+    """A table of a file; ids of text files stay the text they are, even NA, times are numbers or datetimes.
 
     Raises:
         OSError, ValueError: where the file can't be read, or its times can't.
@@ -54,12 +54,15 @@ def read_table(path: str, *, id_col: Any = None, time_col: Any = None) -> pd.Dat
     else:
         source: Any = sys.stdin if path == "-" else path
         check_exists(path)
-        # A number may have leading zeros where it is an id.
-        kinds = {} if id_col is None else {id_col: str}
+        # An id may be a number with leading zeros, or a word that pandas takes for a missing value if it is not marked.
+        marked = {} if id_col is None else {id_col: "=".__add__}
         try:
-            frame = pd.read_csv(source, sep=_TEXT[suffix], dtype=kinds)
+            frame = pd.read_csv(source, sep=_TEXT[suffix], converters=marked)
         except ValueError as failure:
             raise ValueError(f"{path} can't be read as a table: {failure}") from failure
+        if id_col in frame.columns:
+            ids = frame[id_col].str[1:]
+            frame[id_col] = ids.where(ids != "")
     if time_col is not None and time_col in frame.columns:
         frame[time_col] = read_clock(frame[time_col], f"column {time_col!r} of {path}")
     return frame
@@ -103,9 +106,15 @@ def _of_one_zone(text: pd.Series) -> pd.Series:
 def arrange(frame: pd.DataFrame, roles: Roles) -> pd.DataFrame:
     """The frame in the layout a model was fitted to: ids and times as columns, or as the index.
 
+    They may be either in the frame, as Parquet keeps an index.
+
     Raises:
         ValueError: where that layout has no names, as an array has none.
     """
+    stored = [
+        name for name in frame.index.names if name is not None and name in (roles.id_name, roles.time_name)
+    ]
+    frame = frame.reset_index(stored) if stored else frame
     levels = []
     for name, level in ((roles.id_name, roles.id_level), (roles.time_name, roles.time_level)):
         if level is None:

@@ -37,7 +37,11 @@ def _option(role: str, given: str | None) -> str:
 
 
 def _named(role: str, names: list[Any]) -> str:
-    return " ".join([_OPTIONS[role], *(shlex.quote(str(name)) for name in names)])
+    """An option and its names; argparse takes one that begins with a dash only after an equals sign."""
+    texts = [str(name) for name in names]
+    plain = [shlex.quote(text) for text in texts if not text.startswith("-")]
+    dashed = [f"{_OPTIONS[role]}={shlex.quote(text)}" for text in texts if text.startswith("-")]
+    return " ".join([_OPTIONS[role], *plain, *dashed] if plain else dashed)
 
 
 def fit_line(file: str, suggested: Mapping[str, Any]) -> str:

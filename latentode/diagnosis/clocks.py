@@ -123,9 +123,13 @@ def find_id_column(table: SeriesTable) -> Hashable | None:
     """The column that looks like a forgotten id where times repeat or go back within a single series; else None."""
     if not table.roles.is_single:
         return None
+    known = table.roles.key_columns
     instants = np.column_stack([table.times.whole, table.times.part])
-    look = run_id if len(np.unique(instants, axis=0)) == len(table) else likely_id
-    return look(table.frame, table.roles.key_columns, table.times)
+    if len(np.unique(instants, axis=0)) < len(table):
+        found = likely_id(table.frame, known, table.times)
+        if found is not None:
+            return found
+    return run_id(table.frame, known, table.times)
 
 
 def where_in(table: SeriesTable, row: int) -> str:

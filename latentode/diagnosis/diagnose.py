@@ -75,7 +75,7 @@ def diagnose(
     findings += _look_at_series(table, series)
     findings.sort(key=lambda finding: ("refused", "suspect", "note").index(finding.severity))
     pivoted = any(PIVOT_FIRST in message for message in refused)  # the channels are others then
-    suggested, reasons = _suggest(table, findings, candidate, dropped=len(refused) > 0, pivoted=pivoted)
+    suggested, reasons = _suggest(table, findings, candidate, value_cols, pivoted=pivoted)
     return Diagnosis(_facts(table, series), _by_channel(table), series, tuple(findings), suggested, reasons)
 
 
@@ -231,8 +231,8 @@ def _suggest(
     table: SeriesTable,
     findings: list[Finding],
     candidate: Hashable | None,
+    chosen: Sequence[Hashable] | None,
     *,
-    dropped: bool,
     pivoted: bool,
 ) -> tuple[dict[str, Any], dict[str, str]]:
     roles = table.roles
@@ -247,9 +247,12 @@ def _suggest(
         suggested["time_col"] = roles.time_name
     useless = {one.column for one in findings if one.kind in ("empty", "constant", "static")} | {candidate}
     useful = [name for name in roles.value_cols if name not in useless]
-    if useful and not pivoted and (len(useful) < len(roles.value_cols) or dropped):
+    read = {*roles.key_columns, *roles.static_cols, *useful}
+    others = [name for name in (table.frame.columns if chosen is None else chosen) if name not in read]
+    if useful and not pivoted and (others or chosen is not None):
         suggested["value_cols"] = useful
-        reasons["value_cols"] = "the other columns hold no numbers that change in time"
+        if any(name != candidate for name in others):
+            reasons["value_cols"] = "the other columns hold no numbers that change in time"
     constant = {one.column for one in findings if one.kind == "constant"}
     statics = [one.column for one in findings if one.kind == "static"] + find_static_texts(table)
     statics = [name for name in (*roles.static_cols, *dict.fromkeys(statics)) if name not in constant]

@@ -9,20 +9,19 @@ import numpy as np
 import pandas as pd
 
 from latentode.diagnosis.report import Finding
+from latentode.frames import Instants, read_times
+from latentode.frames.candidates import Candidate, find_candidates, holds_dates, is_text, most_telling
 from latentode.frames.clock import as_index
 
 __all__ = ["guess_roles", "say_guess"]
-
-# So many values say whether a column of text holds dates.
-LOOK = 200
 
 
 def guess_roles(frame: Any, *chosen: Any) -> dict[str, Hashable]:
     """`id_col` and `time_col` as the columns suggest them; empty where the index says more, or nothing does.
 
-    The clock is a column of datetimes, or of text that reads as such. The series is a column of text,
-    categories or integers that repeats; of several one whose rows lie together, then the one of most values.
-    Numbers that rise within each series and not over the frame are a clock too.
+    The clock is a column of datetimes, or of text that reads as such; numbers that rise within each series and not
+    over the frame are one too. The series is a column of text, categories or integers that repeats, of several the
+    most telling.
 
     Args:
         chosen: lists of columns that have another role, or None.
@@ -34,17 +33,19 @@ def guess_roles(frame: Any, *chosen: Any) -> dict[str, Hashable]:
         return {}
     taken = [name for names in chosen if isinstance(names, (list, tuple)) for name in names]
     frame = frame.drop(columns=[name for name in taken if name in frame.columns])
-    clock = next((name for name in frame if _holds_dates(frame[name])), None)
-    texts = [name for name in frame if name != clock and _is_text(frame[name])]
-    named = _most_telling(frame, [name for name in texts if not _holds_numbers(frame[name])])
-    whole = [name for name in frame if pd.api.types.is_integer_dtype(frame[name].dtype)]
-    if named is None:
-        named = _most_telling(frame, whole, together=True)
-        if named is not None and clock is None:
-            clock = _rises_within(frame, named)
-            named = None if clock is None else named
-    elif clock is None:
-        clock = _rises_within(frame, named)
+    clock = next((name for name in frame if holds_dates(frame[name])), None)
+    others = [name for name in frame if name != clock]
+    times = None if clock is None else _times(frame[clock])
+    found = find_candidates(frame, others, times)
+    if clock is None:
+        rising = (_rises_within(frame, one) for one in _in_turn(found))
+        clock = next((name for name in rising if name is not None), None)
+        if clock is not None:
+            found = find_candidates(frame, [name for name in others if name != clock], _times(frame[clock]))
+        elif not any(one.is_text for one in found):
+            return {}
+    best = most_telling(found)
+    named = None if best is None else best.name
     guesses = {"id_col": named, "time_col": clock}
     return {role: name for role, name in guesses.items() if name is not None}
 
@@ -57,7 +58,7 @@ def say_guess(frame: pd.DataFrame, guesses: dict[str, Hashable], *, refused: boo
         column = frame[clock]
         if pd.api.types.is_datetime64_any_dtype(column.dtype):
             said.append(f"{clock!r} holds datetimes: if it is the clock, name it with time_col={clock!r}")
-        elif _is_text(column):
+        elif is_text(column):
             said.append(
                 f"{clock!r} holds text that reads as dates: if it is the clock, name it with time_col={clock!r} "
                 f"and read it first with df[{clock!r}] = pd.to_datetime(df[{clock!r}])"
@@ -76,51 +77,42 @@ def say_guess(frame: pd.DataFrame, guesses: dict[str, Hashable], *, refused: boo
     return Finding("refused" if refused else "suspect", "roles", text)
 
 
-def _is_text(column: pd.Series) -> bool:
-    kind = column.dtype
-    if isinstance(kind, pd.CategoricalDtype):
-        return True
-    return pd.api.types.is_string_dtype(kind) and pd.api.types.infer_dtype(column, skipna=True) == "string"
+def _times(column: pd.Series) -> Instants | None:
+    """The clock's times, of text those missing that are none; None where they can't be read."""
+    if is_text(column):
+        column = pd.to_datetime(column, format="ISO8601", errors="coerce", utc=True)
+        if column.notna().mean() < 0.5:
+            return None
+    try:
+        return read_times(as_index(column), "the clock")
+    except (TypeError, ValueError):
+        return None
 
 
-def _holds_dates(column: pd.Series) -> bool:
-    if pd.api.types.is_datetime64_any_dtype(column.dtype):
-        return True
-    if isinstance(column.dtype, pd.CategoricalDtype) or not _is_text(column):
-        return False
-    known = column.dropna().astype("string")[:LOOK]
-    dated = known[known.str.fullmatch(r"\d{4}-\d\d?-\d\d?([T ].*)?|\d\d?[./-]\d\d?[./-]\d{4}( .*)?")]
-    return len(dated) > 0.5 * len(known)
+def _in_turn(found: list[Candidate]) -> list[Candidate]:
+    """Those within which a clock may rise, the likelier ones first: text, integers that decide it, blocks of rows."""
+    texts = sorted((one for one in found if one.is_text), key=lambda one: (-one.together, -one.n_values))
+    whole = [one for one in found if not one.is_text]
+    deciding = [any(one.decides(text.codes) for text in texts) for one in whole]
+    likely = [(one, more) for one, more in zip(whole, deciding, strict=True) if one.together or more]
+    likely.sort(key=lambda pair: (-pair[1], -pair[0].together, -pair[0].n_values))
+    return [*texts, *(one for one, _ in likely)]
 
 
-def _holds_numbers(column: pd.Series) -> bool:
-    """Whether text is mostly numbers with a point, comma or sign: measurements rather than names."""
-    known = column.dropna().astype("string")[:LOOK]
-    return bool(known.str.fullmatch(r"\s*[<>]?\s*[-+]?\d*[.,]\d+\s*").mean() > 0.5) if len(known) else True
+def _rises_within(frame: pd.DataFrame, series: Candidate) -> Hashable | None:
+    """The first column of numbers that rises from row to row of each series, and not from one to the next.
 
-
-def _most_telling(frame: pd.DataFrame, names: list[Hashable], *, together: bool = False) -> Hashable | None:
-    """The column that most likely names series; with `together` only one whose rows lie together."""
-    found: list[tuple[bool, int, Hashable]] = []
-    for name in names:
-        codes, ids = pd.factorize(as_index(frame[name]))
-        in_runs = int((np.diff(codes) != 0).sum()) == len(ids) - 1
-        if 1 < len(ids) <= len(frame) / 2 and (codes >= 0).all() and (in_runs or not together):
-            found.append((in_runs, len(ids), name))
-    return max(found, key=lambda one: one[:2])[2] if found else None
-
-
-def _rises_within(frame: pd.DataFrame, named: Hashable) -> Hashable | None:
-    """The first column of numbers that rises from row to row of each series, and not from one to the next."""
-    codes = pd.factorize(as_index(frame[named]))[0]
-    order = np.argsort(codes, kind="stable")
-    same = np.diff(codes[order]) == 0
+    One that counts the rows is none.
+    """
+    order = np.argsort(series.codes, kind="stable")
+    same = np.diff(series.codes[order]) == 0
     for name in frame.columns:
-        if name == named or not pd.api.types.is_numeric_dtype(frame[name].dtype):
+        if name == series.name or not pd.api.types.is_numeric_dtype(frame[name].dtype):
             continue
         if pd.api.types.is_bool_dtype(frame[name].dtype) or pd.api.types.is_complex_dtype(frame[name].dtype):
             continue
-        steps = np.diff(frame[name].to_numpy(dtype=np.float64, na_value=np.nan)[order])
-        if (steps[same] > 0).all() and not (steps > 0).all():
+        numbers = frame[name].to_numpy(dtype=np.float64, na_value=np.nan)
+        steps = np.diff(numbers[order])
+        if (steps[same] > 0).all() and not (steps > 0).all() and not (np.diff(numbers) == 1).all():
             return name
     return None

@@ -7,10 +7,11 @@ from collections.abc import Collection, Hashable
 import numpy as np
 import pandas as pd
 
+from latentode.frames.candidates import find_candidates, finest, is_text, most_telling
 from latentode.frames.clock import Instants, as_index
 from latentode.frames.remedies import MOMENTS, mostly_numbers
 
-__all__ = ["likely_id", "role_hint", "run_id"]
+__all__ = ["better_id", "likely_id", "role_hint", "run_id"]
 
 
 def role_hint(column: pd.Series, *, single: bool, by_index: bool) -> str:
@@ -33,30 +34,48 @@ def role_hint(column: pd.Series, *, single: bool, by_index: bool) -> str:
     return ""
 
 
+def better_id(
+    frame: pd.DataFrame, name: Hashable, known: Collection[Hashable], times: Instants | None
+) -> Hashable | None:
+    """The column that looks like a forgotten id where `name`, which holds words, was taken for a channel.
+
+    None where that may be the id itself, or no order of the rows and no constancy within series speaks against it.
+    """
+    column = frame[name]
+    if not is_text(column) or mostly_numbers(column):
+        return None
+    best = most_telling(find_candidates(frame, [one for one in frame.columns if one not in known], times))
+    if best is None or best.name == name:
+        return None
+    codes = pd.factorize(as_index(column))[0] + 1  # 0 where missing
+    return best.name if best.stacked or best.decides(codes) else None
+
+
 def likely_id(frame: pd.DataFrame, known: Collection[Hashable], times: Instants) -> Hashable | None:
     """The column that looks like a forgotten id: no row shares both its value and its time with another.
 
-    Of several the one of fewest distinct values is taken. Floats are measured rather than named.
+    Of several the most telling is taken, else the one of fewest distinct values. Floats are measured rather than named.
     """
-    found: tuple[int, Hashable] | None = None
+    found: dict[Hashable, int] = {}
     for name in frame.columns:
         if name in known or pd.api.types.is_float_dtype(frame[name].dtype):
             continue
         codes, ids = pd.factorize(as_index(frame[name]))
         rows = np.column_stack([codes, times.whole, times.part])
         alone = len(np.unique(rows, axis=0)) == len(rows)
-        repeats = 2 * len(ids) <= len(rows)
-        if alone and repeats and (codes >= 0).all() and (found is None or len(ids) < found[0]):
-            found = len(ids), name
-    return None if found is None else found[1]
+        if alone and 2 * len(ids) <= len(rows) and (codes >= 0).all():
+            found[name] = len(ids)
+    best = most_telling(find_candidates(frame, found, times))
+    return min(found, key=found.__getitem__, default=None) if best is None else best.name
 
 
 def run_id(frame: pd.DataFrame, known: Collection[Hashable], times: Instants) -> Hashable | None:
-    """The column that looks like a forgotten id where no times collide: series stand one below the other.
+    """The column that looks like a forgotten id, whether times collide or not: series stand one below the other.
 
     It is of integers, text or categories, keeps its value while times rise, changes wherever they go back and
     never returns to a value. Its values mix once the rows are in the order of time; of one series that was
-    written down in blocks, the latest first, they do not.
+    written down in blocks, the latest first, they do not. Where rows of several series take turns within its values, as
+    patients do within a ward, the column that tells those apart is taken.
     """
     back = times[1:].since(times[:-1]) < 0
     n_runs = int(back.sum()) + 1
@@ -69,7 +88,8 @@ def run_id(frame: pd.DataFrame, known: Collection[Hashable], times: Instants) ->
         codes, ids = pd.factorize(as_index(frame[name]))
         mixed = int((np.diff(codes[in_time]) != 0).sum()) >= n_runs
         if mixed and len(ids) == n_runs and (codes >= 0).all() and ((np.diff(codes) != 0) == back).all():
-            return name
+            found = find_candidates(frame, [one for one in frame.columns if one not in known], times)
+            return next((finest(one, found).name for one in found if one.name == name), name)
     return None
 
 

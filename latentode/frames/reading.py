@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import pandas as pd
 from latentode.frames.checks import check_duplicates, check_finite, check_single
 from latentode.frames.clock import Instants, as_index, read_times
 from latentode.frames.columns import read_values, shown
-from latentode.frames.hints import role_hint
+from latentode.frames.hints import better_id, role_hint
 from latentode.frames.kinds import say_pivot
 from latentode.frames.libraries import as_frame
 from latentode.frames.roles import Roles, find_roles
@@ -111,6 +112,9 @@ def read_channel(frame: pd.DataFrame, name: Hashable, roles: Roles) -> np.ndarra
     try:
         return read_values(frame[name], name, roles.id_of(frame))
     except TypeError as failure:
+        forgotten = _forgotten_id(frame, name, roles)
+        if forgotten is not None:
+            raise TypeError(_say_forgotten(str(failure), frame, name, roles, forgotten)) from None
         told = say_pivot(frame, name, roles)
         hint = role_hint(frame[name], single=roles.is_single, by_index=roles.time_level is not None)
         if told is None:
@@ -120,6 +124,34 @@ def read_channel(frame: pd.DataFrame, name: Hashable, roles: Roles) -> np.ndarra
             hint.removeprefix(". ") if roles.is_single else "If not, drop it, or leave it out of value_cols"
         )
         raise TypeError(f"{what}{problem}, and changes within series. {told}. {other}") from None
+
+
+def _forgotten_id(frame: pd.DataFrame, name: Hashable, roles: Roles) -> Hashable | None:
+    """The column that names the series of a frame without ids more likely than the words of one of its columns do."""
+    if not roles.is_single:
+        return None
+    try:
+        times = read_times(roles.time_of(frame), roles.describe_time())
+    except (TypeError, ValueError):  # told when its turn comes
+        times = None
+    return better_id(frame, name, [*roles.key_columns, *roles.static_cols], times)
+
+
+def _say_forgotten(
+    failure: str, frame: pd.DataFrame, name: Hashable, roles: Roles, forgotten: Hashable
+) -> str:
+    """The message about a column of words where another names the series, and what the words say of those."""
+    hint = (
+        f"Column {forgotten!r} looks as if it said which series a row belongs to: if it does, name it with "
+        f"id_col={forgotten!r}"
+    )
+    channels = tuple(one for one in roles.value_cols if one != forgotten)
+    told = say_pivot(frame, name, replace(roles, id_name=forgotten, value_cols=channels))
+    if told is not None:
+        what, problem, _ = failure.partition(" where numbers belong")
+        return f"{what}{problem}, and changes within series. {told}. {hint}"
+    static = f"{name!r}, if it describes a series as a whole, in static_cols=[{name!r}]"
+    return f"{failure}. {hint}, and {static}"
 
 
 def read_described(

@@ -10,7 +10,7 @@ import numpy as np
 
 from latentode.frames import to_pandas
 from latentode.plotting.fitted import read_for
-from latentode.plotting.hues import Hues, of_series
+from latentode.plotting.hues import Hues, check_color, of_series
 from latentode.plotting.palette import model_colour
 from latentode.plotting.panels import marker_size
 from latentode.plotting.planes import Plane
@@ -34,8 +34,10 @@ def plot_embedding(model: Any, df: Any, *, color: Any = None, dims: Any = None, 
         The Axes.
 
     Raises:
+        TypeError: for a `color` that is no name and no Series.
         ValueError: for a column that changes within a series, or coordinates that don't exist.
     """
+    check_color(color)
     df = to_pandas(df)
     table = read_for(model, df)
     encoded = model.encode(df)

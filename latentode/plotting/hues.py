@@ -16,7 +16,7 @@ from latentode.frames import SeriesTable
 from latentode.frames.columns import shown
 from latentode.plotting.palette import OTHERS, categories, gradient
 
-__all__ = ["Hues", "of_series"]
+__all__ = ["Hues", "check_color", "of_series"]
 
 
 @dataclass(frozen=True)
@@ -103,6 +103,24 @@ class Hues:
             )
         else:
             ax.legend(handles=handles, loc=corner, **look)
+
+
+def check_color(color: Any) -> None:
+    """Refuses what is neither None, nor may name a column, nor is a Series.
+
+    Raises:
+        TypeError: saying what to give.
+    """
+    if isinstance(color, pd.Series):
+        return
+    try:
+        hash(color)
+    except TypeError:
+        raise TypeError(
+            "color must be the name of a column, or a Series with a value for each series, indexed by id; got "
+            f"{type(color).__name__}. Of values in the order of the series pd.Series(values, "
+            "index=model.encode(df).index) makes one"
+        ) from None
 
 
 def of_series(table: SeriesTable, color: Any) -> pd.Series:

@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from latentode.frames import SeriesTable, to_pandas
 from latentode.plotting.asked import Question, said_once
 from latentode.plotting.fitted import read_for
-from latentode.plotting.hues import Hues, of_series
+from latentode.plotting.hues import Hues, check_color, of_series
 from latentode.plotting.palette import ink
 from latentode.plotting.panels import choose
 from latentode.plotting.planes import Plane
@@ -63,8 +63,10 @@ def plot_latent(
         The Axes.
 
     Raises:
+        TypeError: for a `color` that is no name and no Series.
         ValueError: for unknown series or coordinates, or a column that changes within a series.
     """
+    check_color(color)
     df = to_pandas(df)
     table = read_for(model, df)
     if table.roles.is_single and series is not None:
