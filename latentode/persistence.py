@@ -193,7 +193,7 @@ def _verdict(
     return Verdict.unpack(
         description["verdict"],
         {name.removeprefix("verdict."): t for name, t in tensors.items() if name.startswith("verdict.")},
-        Roles(**_tuples(description["roles"])).value_cols,
+        Roles(**_tuples(_named(description["roles"]))).value_cols,
         kind=description["clock"]["kind"],
         latent_dim=architecture.latent_dim,
     )

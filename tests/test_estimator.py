@@ -310,6 +310,11 @@ def test_the_solver_can_be_changed_after_the_fit(frame):
     np.testing.assert_allclose(before.hr, fine.hr, atol=0.05)
     with pytest.raises(ValueError, match="unknown solver method"):
         model.set_solver(method="magic")
+    # Tolerances stay with their method, and go with it.
+    model.set_solver(method="dopri5", rtol=1e-7, atol=1e-8).set_solver(knot_spacing=1 / 32)
+    assert model.module_.solver.tolerances == (1e-7, 1e-8)
+    assert model.set_solver(atol=1e-9).module_.solver.tolerances == (1e-7, 1e-9)
+    assert model.set_solver(method="bosh3").module_.solver.rtol is None
 
 
 def test_numpys_timedeltas_are_horizons(frame):

@@ -1,6 +1,7 @@
 """A step that fails is taken back and said so; what keeps failing stops with its reason."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -263,3 +264,13 @@ def test_one_outlier_of_few_values_is_named(frame):
         model = LatentODE("patient", "hours", max_iter=5, residual="ou", random_state=0).fit(frame)
     assert caught[0].filename == __file__  # it points at the line that called fit
     assert pd.Series(model.predict(frame.drop(index=3)).hr).between(0, 200).all()
+
+
+def test_times_that_single_precision_can_not_tell_apart_are_refused():
+    data = noisy_waves()
+    late = replace(data, times=data.times.double() + 1e9)
+    with pytest.raises(
+        ValueError, match=r"less than torch.float32 can tell; count each series' time from its first"
+    ):
+        fit(small_model(), data=late)
+    fit(small_model(), TrainingOptions(max_iter=1), replace(data, times=data.times.double() + 10))

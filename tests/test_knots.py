@@ -4,8 +4,12 @@ import math
 from itertools import pairwise
 
 import pytest
+import torch
+from torch import nn
 
+from latentode import Solver, TrainingOptions, train
 from latentode.solve.knots import MARGIN, START_SPACING, next_spacing
+from tests.problems import noisy_waves, small_model
 
 TOLERANCE = 3e-4
 
@@ -54,3 +58,32 @@ def test_a_sharper_field_is_followed_to_a_quarter_at_a_time():
 
 def test_a_stiff_field_does_not_take_knots_without_end():
     assert settled(1e30)[-1] >= 1 / 2048
+
+
+class Turning(nn.Module):
+    """Four turns a unit of time, whatever is learned."""
+
+    autonomous = True
+
+    def __init__(self):
+        super().__init__()
+        self.matrix = nn.Parameter(25 * torch.tensor([[0.0, 1.0], [-1.0, 0.0]]), requires_grad=False)
+
+    def forward(self, t, z):  # noqa: ARG002
+        return z @ self.matrix
+
+
+@pytest.mark.parametrize("method", ["rk4", "dopri5"])
+def test_knots_of_an_adaptive_method_follow_what_is_read_between_them(method):
+    model = small_model(Turning(), Solver(method=method, spacing=START_SPACING))
+    options = TrainingOptions(max_iter=12, n_checks=12, batch_size=8)
+    history = train(model, noisy_waves(), options, torch.Generator().manual_seed(0))
+    assert history[0].solver_error > 10 * options.tolerance
+    assert history[-1].solver_error < options.tolerance
+    assert model.solver.spacing < START_SPACING / 2
+
+
+def test_knots_are_not_held_to_more_than_an_adaptive_method_promises():
+    assert Solver(method="dopri5", rtol=1e-3).reachable(TOLERANCE) == pytest.approx(1e-2)
+    assert Solver(method="dopri5").reachable(TOLERANCE) == TOLERANCE
+    assert Solver(method="rk4").reachable(TOLERANCE) == TOLERANCE

@@ -356,6 +356,7 @@ def test_columns_named_by_tuples_keep_their_names(frame, tmp_path):
     model.save(tmp_path / "m")
     loaded = LatentODE.load(tmp_path / "m")
     pd.testing.assert_frame_equal(loaded.predict(wide), model.predict(wide))
+    assert str(loaded.summary()) == str(model.summary())
     flat = frame.rename(columns={"patient": ("id", 1), "hours": ("t", 2), "hr": ("hr", 3)})
     roles = {"id_col": ("id", 1), "time_col": ("t", 2), "value_cols": [("hr", 3), "temp"]}
     model = LatentODE(**roles, max_iter=1, residual="ou", random_state=0).fit(flat)

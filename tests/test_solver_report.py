@@ -93,6 +93,21 @@ def test_a_stiff_field_is_said_to_be_stiff():
         assert "limits the accuracy" in found.warning or "the learned field is stiff" in found.warning
 
 
+def test_on_a_stiff_field_the_reference_is_no_explicit_method():
+    """dz/dt = -1000 (z_2 apart) with knots 1/16 apart: what is read between them errs, LSODA's states hardly."""
+    field = LinearField(torch.diag(torch.tensor([-1.0, -1000.0], dtype=torch.float64)))
+    solver = Solver(method="scipy_solver", spacing=1 / 16, rtol=1e-8, atol=1e-10)
+    model = LatentODEModel(GRUEncoder(2, 2), field, GaussianLikelihood(2, 2, ()), solver=solver).double()
+    z0 = torch.tensor([[1.0, 1e-3], [0.5, 1e-3]], dtype=torch.float64)
+    found = report_solver(model, z0, 0.0, 1.0, tolerance=None)
+    times = torch.linspace(0, 1, 129, dtype=torch.float64)
+    path = model.latent_path(z0.unsqueeze(0), times.expand(2, -1))[0].detach()
+    true = torch.exp(field.matrix.detach().diagonal() * times.unsqueeze(-1)) * z0.unsqueeze(1)
+    expected = (path - true).square().mean((0, 2)).sqrt().max() / true.square().mean().sqrt()
+    assert found.error == pytest.approx(float(expected), rel=1e-3)
+    assert "scipy_solver'" not in str(found.warning)
+
+
 def test_another_failure_is_not_called_stiffness():
     model = rotating(Solver(spacing=1 / 8))
 

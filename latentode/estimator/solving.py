@@ -38,7 +38,7 @@ class Solving:
 
         Args:
             method, engine, gradient, rtol, atol, knot_spacing: as in the constructor; None keeps what was,
-                but for the tolerances, which go with the method; "tsit5" becomes "rk4" where only torchdiffeq
+                but for the tolerances, which go with another method; "tsit5" becomes "rk4" where only torchdiffeq
                 can do what is asked.
         """
         check_is_fitted(self, "module_")
@@ -47,6 +47,8 @@ class Solving:
         before = self.module_.solver
         if method is None and before.method == "tsit5":
             changed["method"] = best_method(engine or before.engine, gradient or before.gradient)
+        if changed.get("method", before.method) == before.method:
+            rtol, atol = before.rtol if rtol is None else rtol, before.atol if atol is None else atol
         self.module_.solver = replace(before, **changed, rtol=rtol, atol=atol)
         return self
 

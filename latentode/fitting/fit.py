@@ -119,7 +119,7 @@ def fit_model(problem: FittingProblem) -> Fitted:
         history=history,
         probe=_probe(model, split.data, problem.device),
         span=max(model.solver.spacing, float(split.data.spans.max())),
-        tolerance=None if problem.fixed_spacing or problem.solver.is_adaptive else options.tolerance,
+        tolerance=None if problem.fixed_spacing else problem.solver.reachable(options.tolerance),
         signal=find_signal(
             problem.table.collection(),
             model,

@@ -23,6 +23,12 @@ MAX_STEPS = 2000
 # A Jacobian takes it as many as there are numbers in the state.
 MAX_EVALUATIONS, MAX_JACOBIANS = 100_000, 1000
 
+# Order of Adams-Bashforth; torchdiffeq's own, 12, is stable for next to no step.
+ADAMS_ORDER = 4
+
+# Methods whose answers between their steps are far less exact than the steps: these end at the knots.
+ENDING_AT_KNOTS = ("bosh3", "dopri8")
+
 Field = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -136,6 +142,14 @@ def _solve_with_torchdiffeq(field: Field, z0: Tensor, knots: Tensor, solver: Sol
         field = _Watched(field, MAX_EVALUATIONS + MAX_JACOBIANS * z0.numel())
     elif solver.is_adaptive:
         settings["options"] = {"max_num_steps": MAX_STEPS}
+        if solver.method in ENDING_AT_KNOTS:
+            settings["options"]["step_t"] = knots
+    elif solver.method == "explicit_adams":
+        settings["options"] = {"max_order": ADAMS_ORDER}
+    elif (
+        solver.method == "implicit_adams"
+    ):  # what its iteration is to come down to; rounding is more than the default
+        settings["rtol"] = settings["atol"] = 10 * torch.finfo(z0.dtype).eps
     if solver.is_adaptive:
         settings["rtol"], settings["atol"] = solver.tolerances
     with naming_stiffness(solver), warnings.catch_warnings():

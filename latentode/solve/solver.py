@@ -92,6 +92,10 @@ class Solver:
         """(rtol, atol) of an adaptive solve."""
         return (self.rtol or DEFAULT_RTOL, self.atol or DEFAULT_ATOL)
 
+    def reachable(self, tolerance: float) -> float:
+        """The relative error that knots can be held to: at least ten times the tolerance of an adaptive method."""
+        return max(tolerance, 10 * self.tolerances[0]) if self.is_adaptive else tolerance
+
 
 def best_method(engine: str, gradient: str) -> str:
     """The fixed-step method that meets a tolerance at the least cost, for the built-in field.

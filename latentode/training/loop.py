@@ -71,12 +71,14 @@ def train(
             bit as an unbroken run's. It is left there at the end: `Checkpoint.remove`.
 
     Raises:
-        ValueError: where no series has an observation, or for a field that `check_field` refuses.
+        ValueError: where no series has an observation, for times that the values' dtype can't tell apart, or for a
+            field that `check_field` refuses.
         FloatingPointError: where steps still fail after repeated rollbacks, saying what was not finite.
         OSError: where the checkpoint can't be written.
     """
     if not len(data) or not bool(data.mask.any()):
         raise ValueError("there is nothing to train on: no series has an observation")
+    _check_clocks(data)
     model.to(device).train()
     _check_field(model, device)
     validation = [(c.to(device), t.to(device)) for c, t in validation or []]
@@ -246,6 +248,18 @@ def _compare(
         state.end("max_iter")
 
 
+def _check_clocks(data: SeriesCollection) -> None:
+    """Times that differ must still do so in a batch, whose clocks are as precise as its values."""
+    steps, read = data.times.diff(), data.times.to(data.values.dtype).diff()
+    inside = torch.ones(len(steps), dtype=torch.bool)
+    inside[(data.starts[1:-1] - 1).clamp(min=0, max=max(0, len(steps) - 1))] = False
+    if bool((inside & (steps > 0) & (read <= 0)).any()):
+        raise ValueError(
+            f"times differ by less than {data.values.dtype} can tell; count each series' time from its first "
+            "observation"
+        )
+
+
 def _check_field(model: LatentODEModel, device: torch.device | str) -> None:
     """At states from the prior, by a generator of its own so that it changes no draw of the training."""
     z = torch.randn(8, model.encoder.latent_dim, generator=torch.Generator().manual_seed(0))
@@ -273,8 +287,6 @@ def _adapt_spacing(
     model: LatentODEModel, context: SeriesBatch, target: SeriesBatch, options: TrainingOptions
 ) -> float:
     """Moves the knot spacing towards what the tolerance needs; returns the solver's error as it was."""
-    if model.solver.is_adaptive:
-        return math.nan
     with torch.no_grad():
         z0 = model.posterior(context).mean
         first, last = torch.aminmax(target.shift(model.reference(context)).times)
@@ -282,7 +294,10 @@ def _adapt_spacing(
     error = step_doubling_error(model.field, z0, earliest, latest, model.solver)
     if not options.fixed_spacing:
         spacing = next_spacing(
-            model.solver.spacing, error, tolerance=options.tolerance, span=latest - earliest
+            model.solver.spacing,
+            error,
+            tolerance=model.solver.reachable(options.tolerance),
+            span=latest - earliest,
         )
         model.solver = replace(model.solver, spacing=spacing)
     return error
