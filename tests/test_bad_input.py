@@ -184,8 +184,8 @@ FORGOTTEN = {
         ],
         {"time_col": "hours"},
         TypeError,
-        "column 'sex' has .* where numbers belong; .* Column 'patient' looks as if it said which series a row belongs "
-        r"to: if it does, name it with id_col='patient', and 'sex', .* in static_cols=\['sex'\]$",
+        "column 'sex' (has|holds) .* where numbers belong; .* Column 'patient' looks as if it said which series a row "
+        r"belongs to: if it does, name it with id_col='patient', and 'sex', .* in static_cols=\['sex'\]$",
     ),
     "no id at all": (
         HOURLY.drop(columns="patient"),
@@ -345,8 +345,8 @@ PARAMETERS = [
         "each width in field_units must be a positive integer; got None",
     ),
     ({"decoder_units": "wide"}, TypeError, "decoder_units must be a list of layer widths"),
-    ({"max_iter": 0}, ValueError, f"'max_iter' parameter of LatentODE {COUNT}. Got 0"),
-    ({"max_iter": 1e3}, TypeError, f"'max_iter' .* {COUNT}. Got 1000.0"),
+    ({"max_iter": 0}, ValueError, f"'max_iter' parameter of LatentODE {COUNT} or None. Got 0"),
+    ({"max_iter": 1e3}, TypeError, f"'max_iter' .* {COUNT} or None. Got 1000.0"),
     ({"max_iter": True}, TypeError, "'max_iter' parameter of LatentODE must be a number or a name; got True"),
     ({"kl_weight": False}, TypeError, "'kl_weight' parameter of LatentODE must be a number or a name"),
     ({"batch_size": -3}, ValueError, f"'batch_size' .* {COUNT} or None. Got -3"),
