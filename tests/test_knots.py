@@ -73,11 +73,10 @@ class Turning(nn.Module):
         return z @ self.matrix
 
 
-@pytest.mark.parametrize("method", ["rk4", "dopri5"])
-def test_knots_of_an_adaptive_method_follow_what_is_read_between_them(method):
-    model = small_model(Turning(), Solver(method=method, spacing=START_SPACING))
-    options = TrainingOptions(max_iter=12, n_checks=12, batch_size=8)
-    history = train(model, noisy_waves(), options, torch.Generator().manual_seed(0))
+def test_knots_of_an_adaptive_method_follow_what_is_read_between_them():
+    model = small_model(Turning(), Solver(method="dopri5", spacing=START_SPACING))
+    options = TrainingOptions(max_iter=4, n_checks=4, batch_size=4)
+    history = train(model, noisy_waves(8), options, torch.Generator().manual_seed(0))
     assert history[0].solver_error > 10 * options.tolerance
     assert history[-1].solver_error < options.tolerance
     assert model.solver.spacing < START_SPACING / 2
