@@ -48,7 +48,8 @@ slow: $(VENV)/.test
 
 oldest: .venv-oldest/.made
 	.venv-oldest/bin/python -m pytest $(APART) tests/test_sklearn.py tests/test_pandas.py tests/test_layouts.py tests/test_libraries.py \
-	    tests/test_bad_input.py tests/test_frames.py tests/test_estimator.py tests/test_answers.py tests/test_persistence.py tests/test_cli.py
+	    tests/test_bad_input.py tests/test_frames.py tests/test_estimator.py tests/test_answers.py tests/test_persistence.py \
+	    tests/test_cli.py tests/test_cli_tables.py
 
 # The site, in out/docs/index.html; a warning fails it.
 docs: $(VENV)/.docs

@@ -6,6 +6,7 @@ import resource
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -84,6 +85,14 @@ def clean_desk() -> Iterator[None]:
 @pytest.fixture
 def frame() -> pd.DataFrame:
     return make_frame()
+
+
+@pytest.fixture
+def labs(tmp_path: Path) -> Path:
+    """The file of that frame."""
+    path = tmp_path / "labs.csv"
+    make_frame().to_csv(path, index=False)
+    return path
 
 
 @pytest.fixture(scope="session")
