@@ -122,7 +122,8 @@ class Answers:
         """Columns (Q,) of means (or medians), and of a central band's bounds for each level in percent.
 
         Args:
-            parts: adds the trajectory's and the residual's part of each mean, in the data's units.
+            parts: adds the trajectory's part of each mean and the rest, which is the residual process's and the
+                regression's, in the data's units.
         """
         collection, order, queries = self._asked(table, questions)
         quantiles = [q for level in levels for q in (0.5 - level / 200, 0.5 + level / 200)]
@@ -133,6 +134,7 @@ class Answers:
             n_samples=n_samples,
             quantiles=[0.5, *quantiles] if point == "median" else quantiles,
             calibration=self.fitted.calibration,
+            stack=self.fitted.stack,
             reach=self.fitted.reach,
             device=self.device,
         )
@@ -171,6 +173,7 @@ class Answers:
             n_samples=n_samples,
             observation_noise=observation_noise,
             seed=seed,
+            stack=self.fitted.stack,
             reach=self.fitted.reach,
             device=self.device,
         )
@@ -236,7 +239,12 @@ class Answers:
         if not whole:
             collection = collection.cut(MAX_ROWS, self.fitted.reach)
         density, hidden = inference.hidden_log_density(
-            self.fitted.model, collection, choose, reach=self.fitted.reach, device=self.device
+            self.fitted.model,
+            collection,
+            choose,
+            stack=self.fitted.stack,
+            reach=self.fitted.reach,
+            device=self.device,
         )
         return np.where(hidden, density - np.log(self.fitted.scaling.spread), 0.0), hidden
 

@@ -21,9 +21,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latentode.series import SeriesBatch, SeriesCollection
+from latentode.series import SeriesBatch
 
-__all__ = ["GRID", "Calibration", "Curves", "HiddenScores", "elapsed", "fit_calibration", "hiding_contexts"]
+__all__ = ["GRID", "Calibration", "Curves", "HiddenScores", "elapsed", "fit_calibration"]
 
 # Nominal scores at which Q is kept. The last is that of level 99.99 %; beyond it Q goes on in proportion.
 GRID = np.arange(0.0, 4.01, 0.1)
@@ -43,12 +43,6 @@ SHRINKAGE = 20
 
 # Levels whose scatter between series says how many independent values there are.
 SPREAD_LEVELS = (0.5, 0.8, 0.9, 0.95)
-
-# Contexts of each series: cuts that show this share of the rows at least, and subsets that hide so much at most. Of
-# models that only fill gaps more of the latter, and sparser ones: where one row in ten of the hopper is shown their
-# bands of 90 % held 87 % of validation series, and 84 % by the others' contexts.
-N_CUTS, N_SUBSETS, LEAST_SHOWN, MOST_HIDDEN = 6, 3, 0.25, 0.8
-N_CUTS_BETWEEN, N_SUBSETS_BETWEEN, MOST_HIDDEN_BETWEEN = 2, 7, 0.95
 
 
 def elapsed(context: SeriesBatch, times: Tensor) -> tuple[Tensor, Tensor]:
@@ -70,49 +64,14 @@ def elapsed(context: SeriesBatch, times: Tensor) -> tuple[Tensor, Tensor]:
     return lead.masked_fill(nothing, torch.inf), between & ~nothing
 
 
-def hiding_contexts(
-    collection: SeriesCollection, generator: torch.Generator, task: str = "both"
-) -> list[Tensor]:
-    """What is shown of each series to see how well the rest is predicted, whatever the model is for.
-
-    Cuts, spread over each series, keep the rows before them; subsets hide random rows, up to four in five, with
-    task="interpolate" up to nineteen in twenty. A context that would repeat an earlier one of the same series hides
-    nothing.
-
-    Shapes:
-        -> (R,) bool masks.
-    """
-    observed = collection.mask.any(1)
-    of_row = collection.series_of_rows
-    before = observed.cumsum(0) - observed.to(torch.int64)
-    starts = collection.starts[:-1].clamp(max=max(0, len(before) - 1))
-    rank = before - before[starts][of_row] if len(before) else before
-    length = collection.observed_lengths
-    phase = torch.rand(len(collection), generator=generator)
-    contexts, previous = [], torch.zeros_like(length)
-    n_cuts, n_subsets, most_hidden = N_CUTS, N_SUBSETS, MOST_HIDDEN
-    if task == "interpolate":
-        n_cuts, n_subsets, most_hidden = N_CUTS_BETWEEN, N_SUBSETS_BETWEEN, MOST_HIDDEN_BETWEEN
-    for number in range(n_cuts):
-        share = LEAST_SHOWN + (1 - LEAST_SHOWN) * (number + phase) / n_cuts
-        kept = 1 + (share * (length - 1).clamp(min=0)).long()
-        kept = torch.where((kept > previous) & (kept < length), kept, length)
-        previous = torch.where(kept < length, kept, previous)
-        contexts.append(rank < kept[of_row])
-    for number in range(n_subsets):
-        share = most_hidden * (number + phase) / n_subsets
-        contexts.append(torch.rand(len(of_row), generator=generator) >= share[of_row])
-    return contexts
-
-
 @dataclass(frozen=True)
 class HiddenScores:
     """Where n hidden values lay in what was predicted of them.
 
     Shapes:
         score (n,), Phi^-1(F(x)); lead (n,), in model time; between (n,) bool; channel (n,); row (n,), of the
-        collection that was scored; mean (n,), what was predicted; trajectory (n,), the same without the residual
-        process; context (n,), number of the one that hid it.
+        collection that was scored; mean (n,), what was predicted; trajectory (n,), its part that is of the
+        trajectory, and shift (n,), of a regression; context (n,), number of the one that hid it.
     """
 
     score: np.ndarray
@@ -122,6 +81,7 @@ class HiddenScores:
     row: np.ndarray
     mean: np.ndarray
     trajectory: np.ndarray
+    shift: np.ndarray
     context: np.ndarray
 
 

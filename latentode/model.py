@@ -31,7 +31,7 @@ class Predictive:
     Shapes:
         trajectory, residual (S, B, M, D); latent_variance (B, M, D), the variance that the residual
         process leaves; noise_variance (D,), or (S, B, M, D) where it is predicted; noise, where it is not
-        normal, as (J, D) variances and shares.
+        normal, as (J, D) variances and shares; shift (B, M, D), what is added to all components besides.
     """
 
     trajectory: Tensor
@@ -39,11 +39,13 @@ class Predictive:
     latent_variance: Tensor
     noise_variance: Tensor
     noise: Nodes | None = None
+    shift: Tensor | None = None
 
     @property
     def component_means(self) -> Tensor:
         """Mean of each component of the mixture: (S, B, M, D)."""
-        return self.trajectory + self.residual
+        means = self.trajectory + self.residual
+        return means if self.shift is None else means + self.shift
 
     @property
     def mean(self) -> Tensor:

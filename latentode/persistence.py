@@ -21,11 +21,13 @@ from latentode.fitting.signal import ChannelSignal
 from latentode.fitting.verdict import Verdict
 from latentode.frames import CategoryColumn, Instants, NumberColumn, Roles, Scaling, Statics
 from latentode.solve import Solver
+from latentode.stacking import Stack
 from latentode.training import Record
 
 __all__ = ["FORMAT_VERSION", "load_fitted", "read_model_file", "save_fitted", "write_model_file"]
 
-FORMAT_VERSION = 1
+# 2: answers may be moved towards a regression, of which those who read version 1 know nothing.
+FORMAT_VERSION = 2
 _KIND = "model"
 
 # Of the calibration's curves.
@@ -71,6 +73,8 @@ def save_fitted(path: str | os.PathLike[str], parameters: Mapping[str, Any], fit
             curves = getattr(fitted.calibration, name)
             tensors[f"calibration.{name}.leads"] = curves.leads
             tensors[f"calibration.{name}.scores"] = curves.scores
+    if fitted.stack is not None:
+        tensors |= {f"stack.{name}": tensor for name, tensor in fitted.stack.pack().items()}
     if fitted.verdict is not None:
         description["verdict"], numbers = fitted.verdict.pack(fitted.roles.value_cols)
         tensors |= {f"verdict.{name}": tensor for name, tensor in numbers.items()}
@@ -126,6 +130,7 @@ def _restore(description: dict[str, Any], tensors: dict[str, Tensor]) -> Fitted:
         signal=_signal(description.get("signal", []), architecture),
         verdict=_verdict(description, tensors, architecture),
         reach=_reach(description.get("reach")),
+        stack=_stack(tensors, architecture),
     )
 
 
@@ -183,6 +188,11 @@ def _calibration(tensors: Mapping[str, Tensor], architecture: Architecture) -> C
         if one.leads.ndim != 1 or one.scores.shape != (len(one.leads), architecture.n_channels, len(GRID)):
             raise ValueError("its calibration doesn't have the shape of its channels")
     return Calibration(**curves)
+
+
+def _stack(tensors: Mapping[str, Tensor], architecture: Architecture) -> Stack | None:
+    own = {name.removeprefix("stack."): t for name, t in tensors.items() if name.startswith("stack.")}
+    return Stack.unpack(own, architecture.n_channels, architecture.n_statics)
 
 
 def _verdict(

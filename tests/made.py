@@ -72,6 +72,7 @@ def scores(n_series, spread, seed=0) -> tuple[HiddenScores, np.ndarray]:
         row=np.arange(n),
         mean=np.zeros(n),
         trajectory=np.zeros(n),
+        shift=np.zeros(n),
         context=np.zeros(n, dtype=np.int64),
     )
     return hidden, np.arange(n_series).repeat(40)

@@ -21,10 +21,10 @@ from latentode.calibration import (
     HiddenScores,
     elapsed,
     fit_calibration,
-    hiding_contexts,
 )
 from latentode.datasets import make_oscillator
 from latentode.fitting.build import Architecture, NetworkSizes, build_model
+from latentode.hiding import hiding_contexts
 from latentode.inference import Queries
 from latentode.solve import Solver
 
@@ -39,7 +39,8 @@ def hidden(score, lead=1.0, between=False, channel=0):
     score = np.asarray(score, dtype=float)
     full = [np.broadcast_to(value, score.shape) for value in (lead, between, channel)]
     rows = np.arange(len(score))
-    return HiddenScores(score, *full, rows, np.zeros(len(score)), np.zeros(len(score)), np.zeros_like(rows))
+    nothing = np.zeros(len(score))
+    return HiddenScores(score, *full, rows, nothing, nothing, nothing, np.zeros_like(rows))
 
 
 def ahead(calibration, level, lead=1.0):

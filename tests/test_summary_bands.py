@@ -76,7 +76,7 @@ def test_bands_that_do_not_hold_are_remarked_on(fitted_to_swings):
 def test_bands_that_are_not_adjusted_are_remarked_on(fitted_to_swings):
     fitted, parameters = fitted_to_swings.fitted_, fitted_to_swings.fit_parameters_
     one, ahead, number = np.ones(1), np.zeros(1, dtype=bool), np.zeros(1, dtype=np.int64)
-    far_out = HiddenScores(3 * one, one, ahead, number, number, one, one, number)
+    far_out = HiddenScores(3 * one, one, ahead, number, number, one, one, one, number)
     widened = fit_calibration(far_out, number, 2)
     takes = "adjusting them by lead time and channel takes 20 withheld series"
     for calibration, told in [

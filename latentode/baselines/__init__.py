@@ -1,6 +1,6 @@
 """What a model has to beat: the trivial answers, and a regression on simple features of the context."""
 
-from latentode.baselines.contexts import Contexts
+from latentode.baselines.contexts import Contexts, Neighbours
 from latentode.baselines.ridge import Ridge
 from latentode.baselines.trivial import (
     constant_velocity,
@@ -13,6 +13,7 @@ from latentode.baselines.trivial import (
 
 __all__ = [
     "Contexts",
+    "Neighbours",
     "Ridge",
     "constant_velocity",
     "last_value",

@@ -49,6 +49,14 @@ class Contexts:
         return np.repeat(np.arange(len(self)), np.diff(self.starts))
 
     @cached_property
+    def ends(self) -> np.ndarray:
+        """Time of each context's last row, NaN where it has none: (C,)."""
+        filled = np.diff(self.starts) > 0
+        found = np.full(len(self), np.nan)
+        found[filled] = self.times[self.starts[1:][filled] - 1]
+        return found
+
+    @cached_property
     def latest(self) -> np.ndarray:
         """Row of each channel's last observation up to each row, -1 where there is none: (R, D)."""
         rows = np.where(np.isnan(self.values), -1, np.arange(len(self.times))[:, None])

@@ -101,6 +101,11 @@ class LatentODE(Fitting, Solving, Asking, Latents, Scoring, Files, BaseEstimator
             channel and by time since the nearest observation. By fewer than twenty series or parts of long ones,
             or by withheld rows, they are widened by one factor, if they seem too narrow. Means, medians, samples
             and scores stay the model's own.
+        stacking: moves answers towards a ridge regression on what the context shows (last values, slopes, means,
+            neighbours, other channels, static columns), as far as that makes them better on the series withheld for
+            validation, by channel and by the time since its last observation or to the nearest one; mean, bands,
+            samples and scores alike. With fewer than ten series, and with series longer than a span, there is none.
+            False leaves answers to the latent ODE.
         dtype: "float32" or "float64".
         device: where torch computes, e.g. "cpu" or "cuda".
         random_state: an int makes a fit repeat bit for bit on one machine; None draws a new seed for
@@ -131,6 +136,9 @@ class LatentODE(Fitting, Solving, Asking, Latents, Scoring, Files, BaseEstimator
             before them in their series, how many were hidden from the model in validation, their rank
             correlation with its answers, and the verdict: signal "found", "none", "constant", or "unclear" where
             too few values tell. A warning of `fit` names channels without signal.
+        stacking_: DataFrame, a row for each channel: how far answers ahead of its last observation, and between two,
+            are moved towards the regression, from 0 to 1, on average over the withheld values' lead times. Not there
+            where they are left to the latent ODE.
         solver_report_: the solver's knots, steps, evaluations of the field, and its error beside a tight
             reference, as it is set now; printed it reads well.
         scaling_: what one unit of each channel and of time is, from training data only.
@@ -184,6 +192,7 @@ class LatentODE(Fitting, Solving, Asking, Latents, Scoring, Files, BaseEstimator
         patience: int = 10,
         n_samples: int = 64,
         calibrate: bool = True,
+        stacking: bool = True,
         dtype: str = "float32",
         device: str = "cpu",
         random_state: int | np.random.RandomState | None = None,
@@ -223,6 +232,7 @@ class LatentODE(Fitting, Solving, Asking, Latents, Scoring, Files, BaseEstimator
         self.patience = patience
         self.n_samples = n_samples
         self.calibrate = calibrate
+        self.stacking = stacking
         self.dtype = dtype
         self.device = device
         self.random_state = random_state

@@ -36,7 +36,7 @@ __all__ = ["Fitting"]
 FEW_SERIES, FEW_ROWS = 5, 100
 
 # Attributes that not every fit has; those of an earlier one must not outlast it.
-OPTIONAL = ("signal_", "feature_names_in_")
+OPTIONAL = ("signal_", "stacking_", "feature_names_in_")
 
 
 class Fitting(BaseEstimator):
@@ -91,6 +91,7 @@ class Fitting(BaseEstimator):
             seed=seed_of(self.random_state),
             verbose=self.verbose,
             calibrate=self.calibrate,
+            stacking=self.stacking,
             start=start,
             checkpoint=self._checkpoint(table, start),
             span=self._span(table),
@@ -142,6 +143,10 @@ class Fitting(BaseEstimator):
         if fitted.signal:
             self.signal_ = pd.DataFrame(
                 [asdict(one) for one in fitted.signal], index=pd.Index(roles.value_cols, tupleize_cols=False)
+            )
+        if fitted.stack is not None:
+            self.stacking_ = pd.DataFrame(
+                fitted.stack.usual(), index=pd.Index(roles.value_cols, tupleize_cols=False)
             )
         self.n_iter_ = fitted.history[-1].iteration
         self.value_cols_ = list(roles.value_cols)

@@ -42,6 +42,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "patience": [_COUNT],
     "n_samples": [_COUNT],
     "calibrate": ["boolean"],
+    "stacking": ["boolean"],
     "dtype": [StrOptions({"float32", "float64"})],
     "random_state": ["random_state"],
     "warm_start": ["boolean"],

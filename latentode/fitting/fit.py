@@ -59,6 +59,7 @@ class FittingProblem:
     seed: int
     verbose: int
     calibrate: bool = True
+    stacking: bool = True
     start: Fitted | None = None
     checkpoint: Checkpoint | None = None
     span: float | None = None
@@ -96,12 +97,13 @@ def fit_model(problem: FittingProblem) -> Fitted:
     trained_from = time.monotonic()
     history = _train(problem, split, model, options, generator)
     trained_until = time.monotonic()
-    calibration, verdict = judge(
+    stack, calibration, verdict = judge(
         model,
         problem.table,
         split,
         task=problem.task,
         calibrate=problem.calibrate,
+        stacking=problem.stacking,
         selected=options.select,
         device=problem.device,
         seed=problem.seed,
@@ -124,10 +126,12 @@ def fit_model(problem: FittingProblem) -> Fitted:
             problem.table.collection(),
             model,
             split.validation,
+            stack=stack,
             device=problem.device,
             n_repeats=_n_repeats(problem.task, split.holdout),
         ),
         calibration=calibration,
+        stack=stack,
         reach=None if problem.span is None else problem.span / split.scaling.time_unit,
         verdict=replace(verdict, seconds=history[-1].seconds + apart),
     )

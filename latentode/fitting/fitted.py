@@ -15,6 +15,7 @@ from latentode.frames import Instants, Roles, Scaling, SeriesTable, Statics
 from latentode.model import LatentODEModel
 from latentode.series import SeriesCollection
 from latentode.solver_report import SolverReport, report_solver
+from latentode.stacking import Stack
 from latentode.training import Record
 
 __all__ = ["Fitted"]
@@ -33,7 +34,8 @@ class Fitted:
     `statics` says how static columns become features of a series.
     `signal` says of each channel what was found in it; files of earlier versions hold none of it.
     `verdict` is what was found on the withheld data, None in files that were written before there was one.
-    `reach` is the time that one z0 answers for at most, in model time, None for that of 256 rows.
+    `reach` is the time that one z0 answers for at most, in model time, None for that of 256 rows. `stack` moves
+    answers towards a regression, None where they are left to the model.
     """
 
     model: LatentODEModel
@@ -50,6 +52,7 @@ class Fitted:
     signal: tuple[ChannelSignal, ...] = ()
     verdict: Verdict | None = None
     reach: float | None = None
+    stack: Stack | None = None
 
     @property
     def dtype(self) -> torch.dtype:

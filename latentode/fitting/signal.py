@@ -28,6 +28,7 @@ from scipy.stats import rankdata
 from latentode.inference import heldout_mean
 from latentode.model import LatentODEModel
 from latentode.series import SeriesBatch, SeriesCollection
+from latentode.stacking import Stack
 
 __all__ = ["ChannelSignal", "find_signal", "silent_channels"]
 
@@ -65,6 +66,7 @@ def find_signal(
     model: LatentODEModel,
     validation: Sequence[tuple[SeriesBatch, SeriesBatch]],
     *,
+    stack: Stack | None = None,
     device: torch.device | str = "cpu",
     n_repeats: int = 1,
 ) -> tuple[ChannelSignal, ...]:
@@ -73,10 +75,12 @@ def find_signal(
     Args:
         collection: all series, in any units.
         validation: (context, target) pairs as in `train`. Without any the model is not asked.
+        stack: moves the model's answers.
         n_repeats: how many of the contexts hide one value, at most.
     """
     asked = [
-        (target, heldout_mean(model, context.to(device), target.to(device))) for context, target in validation
+        (target, heldout_mean(model, context.to(device), target.to(device), stack=stack))
+        for context, target in validation
     ]
     found = []
     series = collection.series_of_rows.numpy()

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latentode.calibration import Calibration, HiddenScores, fit_calibration, hiding_contexts
+from latentode.calibration import Calibration, HiddenScores, fit_calibration
 from latentode.evaluation import (
     RIVALS,
     Evaluation,
@@ -25,10 +25,12 @@ from latentode.fitting.holdout import shown_rows
 from latentode.fitting.outliers import far_out
 from latentode.fitting.split import Split
 from latentode.frames import SeriesTable
+from latentode.hiding import hiding_contexts
 from latentode.inference import encode, hidden_scores
 from latentode.model import LatentODEModel
-from latentode.series import SeriesCollection
+from latentode.series import SeriesCollection, SlidingParts
 from latentode.spans import MAX_ROWS
+from latentode.stacking import Stack, learn_stack, learn_stack_of_few
 
 __all__ = ["Verdict", "collapse", "judge"]
 
@@ -38,8 +40,9 @@ N_ENCODED = 200
 # Nats of KL a series under which its z0 tells next to nothing of it.
 COLLAPSED = 1.0
 
-# Of the contexts that bands are adjusted by, where they aren't: two cuts and a subset.
-SOME_CONTEXTS = (1, 4, 7)
+# Of the contexts that bands are adjusted by, where they aren't, and by which regressions are weighed where series are
+# many: two cuts and a subset or, where only gaps are filled, one and two.
+SOME_CONTEXTS, MANY = (1, 4, 7), 100
 
 
 @dataclass(frozen=True)
@@ -120,21 +123,25 @@ def judge(
     *,
     task: str,
     calibrate: bool,
+    stacking: bool,
     selected: bool,
     device: str,
     seed: int,
     longest: float | None = None,
-) -> tuple[Calibration | None, Verdict]:
-    """Asks the fitted model about what it withheld: how its bands are to be adjusted, and how good it is.
+) -> tuple[Stack | None, Calibration | None, Verdict]:
+    """Asks the fitted model about what it withheld: how far a regression helps it, how its bands are to be adjusted,
+    and how good it is.
 
     Args:
         split: of the table, what it was trained on and what was withheld.
         calibrate: False leaves the bands to the model.
+        stacking: False leaves the answers to the model.
         selected: see `Verdict`.
         longest: as `split_data` takes it.
 
     Returns:
-        None in place of a calibration where bands are left as they are; a verdict whose seconds are NaN.
+        None in place of a stack where answers are left as they are, and of a calibration where bands are; a verdict
+        whose seconds are NaN.
     """
     data, scaling, holdout = split.data, split.scaling, split.holdout
     raw = table.collection(split.statics)
@@ -155,7 +162,12 @@ def judge(
     of_unit = parts.series_of_rows if holdout.unit == "parts" else series
     n_withheld = int(holdout.rows.sum()) if holdout.unit == "rows" else len(of_unit.unique())
     scaled = scaling.scale(parts, data.values.dtype)
-    hidden = hidden_scores(model, scaled, contexts, device=device)
+    stack = None
+    # Regressions learn from whole series, and answer for those that one z0 answers for.
+    if stacking and not isinstance(data, SlidingParts):
+        withheld = scaled if holdout.unit == "series" else None
+        stack = _stack(model, data, withheld, task=task, device=device, seed=seed)
+    hidden = hidden_scores(model, scaled, contexts, stack=stack, device=device)
     units = of_unit.numpy()[hidden.row]
     calibration = None
     if calibrate:
@@ -195,7 +207,30 @@ def judge(
         without_residual={} if model.residual is None else _without_residual(hidden, scaled, tasks),
         selected=selected,
     )
-    return calibration, verdict
+    return stack, calibration, verdict
+
+
+def _stack(
+    model: LatentODEModel,
+    training: SeriesCollection,
+    withheld: SeriesCollection | None,
+    *,
+    task: str,
+    device: str,
+    seed: int,
+) -> Stack | None:
+    """The regressions that answers are moved towards, by what they add to the model on the withheld series.
+
+    Without any by cross-fitting on the training series.
+    """
+    asked = training if withheld is None else withheld
+    contexts = hiding_contexts(asked, torch.Generator().manual_seed(seed), task)
+    if len(asked) >= MANY:
+        contexts = [contexts[number] for number in SOME_CONTEXTS]
+    hidden = hidden_scores(model, asked, contexts, device=device)
+    if withheld is None:
+        return learn_stack_of_few(training, contexts, hidden, task=task, seed=seed)
+    return learn_stack(training, withheld, contexts, hidden, task=task, seed=seed)
 
 
 def _without_residual(
@@ -208,7 +243,7 @@ def _without_residual(
         asked = hidden.between == (task == "interpolate")
         own, alone = (
             float(np.square(one[asked].astype(np.float64) - truth[asked]).sum())
-            for one in (hidden.mean, hidden.trajectory)
+            for one in (hidden.mean - hidden.shift, hidden.trajectory)
         )
         if own > 0:
             found[task] = float(np.sqrt(alone / own))

@@ -11,12 +11,17 @@ from torch import Tensor
 
 from latentode.inference.joined import Joined
 from latentode.inference.pieces import Queries, chunks_of, long_series, pieces_of, whole_block
+from latentode.inference.predictions import numbers_per_row, posterior_samples
 from latentode.model import LatentODEModel
-from latentode.sampling import named_generator
+from latentode.sampling import named_generator, normal_draws
 from latentode.series import SeriesCollection, padded_ranges
 from latentode.spans import spans_of
+from latentode.stacking import Stack
 
 __all__ = ["sample", "sample_prior"]
+
+# Samples of z0 behind the mean that paths are moved from towards a regression, all paths of a series alike.
+N_MOVING_SAMPLES = 64
 
 
 @torch.no_grad()
@@ -29,6 +34,7 @@ def sample(
     n_samples: int,
     observation_noise: bool,
     seed: int,
+    stack: Stack | None = None,
     reach: float | None = None,
     device: torch.device | str = "cpu",
 ) -> Tensor:
@@ -41,21 +47,29 @@ def sample(
     n_channels = contexts.n_channels
     paths = torch.empty(n_samples, len(queries.times), n_channels, dtype=contexts.values.dtype)
     spans = spans_of(contexts, reach)
+    moving = normal_draws(N_MOVING_SAMPLES, model.encoder.latent_dim, seed=0)
     pieces = pieces_of(contexts, queries, spans, max(1, len(queries.times)))
-    for chunk in chunks_of(pieces, 8 * n_samples * n_channels):
+    size = 8 * n_samples * n_channels
+    if stack is not None:
+        size = max(size, numbers_per_row(model, N_MOVING_SAMPLES))
+    for chunk in chunks_of(pieces, size):
         context = contexts.windows(chunk[:, 0], chunk[:, 1], chunk[:, 4]).to(device)
         rows, inside = padded_ranges(chunk[:, 2], chunk[:, 3])
         own = [names[number] for number in chunk[:, 4].tolist()]
         drawn = _Draws.make(model, own, inside, n_samples, observation_noise=observation_noise, seed=seed)
         posterior = model.posterior(context)
         like = posterior.mean
+        times = queries.times[rows].to(context.times)
         found = model.sample_paths(
             context,
-            queries.times[rows].to(context.times),
+            times,
             like + posterior.stddev * torch.from_numpy(drawn.of_state).to(like),
             torch.from_numpy(drawn.of_path).to(device),
             observation=torch.from_numpy(drawn.of_noise).to(like),
         )
+        if stack is not None:
+            z0 = posterior_samples(model, context, moving)
+            found = found + stack.shift(context, times, model.predictive(context, times, z0).mean)
         paths[:, rows[inside]] = found.cpu()[:, inside]
     of_long = long_series(queries, spans)
     if of_long:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -25,6 +26,7 @@ from latentode.noise import N_NODES
 from latentode.sampling import normal_draws
 from latentode.series import SeriesBatch, SeriesCollection, padded_ranges
 from latentode.spans import spans_of
+from latentode.stacking import Stack
 
 __all__ = [
     "Answer",
@@ -32,6 +34,7 @@ __all__ = [
     "answers_of",
     "encode",
     "latent",
+    "moved",
     "numbers_per_row",
     "posterior_samples",
     "predict",
@@ -49,6 +52,11 @@ def numbers_per_row(model: LatentODEModel, n_samples: int) -> int:
     likelihood = model.likelihood
     n_normals = 1 if likelihood.is_gaussian else N_NODES
     return n_samples * max(model.encoder.latent_dim, n_normals * likelihood.n_channels)
+
+
+def moved(answer: Predictive, stack: Stack | None, context: SeriesBatch, times: Tensor) -> Predictive:
+    """The answer to times (B, M), moved towards the regression where there is one."""
+    return answer if stack is None else replace(answer, shift=stack.shift(context, times, answer.mean))
 
 
 class Answer(NamedTuple):
@@ -69,8 +77,12 @@ def answers_of(
     *,
     reach: float | None,
     device: torch.device | str,
+    stack: Stack | None = None,
 ) -> Iterator[Answer]:
-    """All queries in chunks of bounded memory; draws (S, L) are the same for every series."""
+    """All queries in chunks of bounded memory; draws (S, L) are the same for every series.
+
+    What is asked of long series is not moved towards a regression: none was fitted to such contexts.
+    """
     spans = spans_of(contexts, reach)
     size = numbers_per_row(model, len(draws))
     most = most_queries(size)
@@ -79,6 +91,7 @@ def answers_of(
         rows, inside = padded_ranges(chunk[:, 2], chunk[:, 3])
         times = queries.times[rows].to(context.times)
         answer = model.predictive(context, times, posterior_samples(model, context, draws))
+        answer = moved(answer, stack, context, times)
         yield Answer(rows, inside, answer, *elapsed(context, times))
     of_long = long_series(queries, spans)
     if not of_long:
@@ -96,7 +109,8 @@ class Predicted(NamedTuple):
     """What is predicted of Q queries, in scaled units.
 
     Shapes:
-        mean (Q, D); residual (Q, D), its part that is not of the trajectory; quantiles (n_quantiles, Q, D),
+        mean (Q, D); residual (Q, D), its part that is not of the trajectory, but of the residual process and the
+        regression that answers are moved towards; quantiles (n_quantiles, Q, D),
         NaN where not wanted.
     """
 
@@ -114,6 +128,7 @@ def predict(
     n_samples: int,
     quantiles: Sequence[float] = (),
     calibration: Calibration | None = None,
+    stack: Stack | None = None,
     reach: float | None = None,
     device: torch.device | str = "cpu",
 ) -> Predicted:
@@ -124,6 +139,7 @@ def predict(
 
     Args:
         calibration: adjusts the quantiles, the median and the mean excepted.
+        stack: moves all of them towards a regression.
         reach: the time that one z0 answers for at most, see `spans_of`.
     """
     n_queries, n_channels = len(queries.times), contexts.n_channels
@@ -135,11 +151,12 @@ def predict(
     draws = normal_draws(n_samples, model.encoder.latent_dim, seed=0)
     standard = torch.special.ndtri(torch.tensor(quantiles, dtype=torch.float64)).tolist()
     for rows, inside, answer, lead, between in answers_of(
-        model, contexts, queries, draws, reach=reach, device=device
+        model, contexts, queries, draws, reach=reach, device=device, stack=stack
     ):
         kept = rows[inside]
         mean[kept] = answer.mean.cpu()[inside]
-        residual[kept] = answer.residual.mean(0).cpu()[inside]
+        beside = answer.residual.mean(0) if answer.shift is None else answer.residual.mean(0) + answer.shift
+        residual[kept] = beside.cpu()[inside]
         if not quantiles:
             continue
         place = wanted[rows] & inside.unsqueeze(-1)

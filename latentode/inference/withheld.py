@@ -11,11 +11,12 @@ from torch import Tensor
 
 from latentode.calibration import HiddenScores, elapsed
 from latentode.inference.pieces import Queries, chunks_of
-from latentode.inference.predictions import answers_of, numbers_per_row, posterior_samples
+from latentode.inference.predictions import answers_of, moved, numbers_per_row, posterior_samples
 from latentode.model import LatentODEModel
 from latentode.sampling import normal_draws
 from latentode.series import SeriesBatch, SeriesCollection, padded_ranges
 from latentode.spans import spans_of
+from latentode.stacking import Stack
 
 __all__ = ["N_SCORE_SAMPLES", "heldout_log_density", "heldout_mean", "hidden_log_density", "hidden_scores"]
 
@@ -32,7 +33,11 @@ def _whole_series(collection: SeriesCollection) -> Tensor:
 
 @torch.no_grad()
 def heldout_log_density(
-    model: LatentODEModel, context: SeriesBatch, target: SeriesBatch, n_samples: int = N_SCORE_SAMPLES
+    model: LatentODEModel,
+    context: SeriesBatch,
+    target: SeriesBatch,
+    n_samples: int = N_SCORE_SAMPLES,
+    stack: Stack | None = None,
 ) -> Tensor:
     """Log p(x | context) at each observed entry of the target, in scaled units: (B, M, D).
 
@@ -40,16 +45,21 @@ def heldout_log_density(
     on nothing but the series itself.
     """
     z0 = posterior_samples(model, context, normal_draws(n_samples, model.encoder.latent_dim, seed=0))
-    return model.predictive(context, target.times, z0).log_prob(target.values, target.mask)
+    answer = moved(model.predictive(context, target.times, z0), stack, context, target.times)
+    return answer.log_prob(target.values, target.mask)
 
 
 @torch.no_grad()
 def heldout_mean(
-    model: LatentODEModel, context: SeriesBatch, target: SeriesBatch, n_samples: int = N_SCORE_SAMPLES
+    model: LatentODEModel,
+    context: SeriesBatch,
+    target: SeriesBatch,
+    n_samples: int = N_SCORE_SAMPLES,
+    stack: Stack | None = None,
 ) -> Tensor:
     """What is predicted from the context at the target's rows, in scaled units: (B, M, D), on the CPU."""
     z0 = posterior_samples(model, context, normal_draws(n_samples, model.encoder.latent_dim, seed=0))
-    return model.predictive(context, target.times, z0).mean.cpu()
+    return moved(model.predictive(context, target.times, z0), stack, context, target.times).mean.cpu()
 
 
 @torch.no_grad()
@@ -58,6 +68,7 @@ def hidden_log_density(
     contexts: SeriesCollection,
     choose: Callable[[SeriesBatch], list[Tensor]],
     *,
+    stack: Stack | None = None,
     reach: float | None = None,
     device: torch.device | str = "cpu",
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -65,6 +76,7 @@ def hidden_log_density(
 
     Args:
         choose: from a batch to the contexts to predict from, (B, N) masks.
+        stack: moves what is predicted towards a regression, but of long series.
         reach: the time that one z0 answers for at most, see `spans_of`.
 
     Shapes:
@@ -88,7 +100,8 @@ def hidden_log_density(
                 of_series = contexts.select(chunk[:, 4])
                 density = _joined_log_density(model, of_series.restrict(keep[0]), target, reach, device)
             else:
-                density = heldout_log_density(model, batch.restrict(keep).to(device), target.to(device))
+                context = batch.restrict(keep).to(device)
+                density = heldout_log_density(model, context, target.to(device), stack=stack)
             densities[number][rows[inside]] = density.cpu().double()[inside].numpy()
             hidden[number][rows[inside]] = target.mask[inside].numpy()
     return np.stack(densities), np.stack(hidden)
@@ -120,6 +133,7 @@ def hidden_scores(
     collection: SeriesCollection,
     contexts: Sequence[Tensor],
     *,
+    stack: Stack | None = None,
     device: torch.device | str = "cpu",
 ) -> HiddenScores:
     """Standard scores of what each context hides, in what is predicted of it.
@@ -138,19 +152,20 @@ def hidden_scores(
             context, target = batch.restrict(keep[rows]).to(device), batch.restrict(~keep[rows])
             times = target.times.to(device)
             answer = model.predictive(context, times, posterior_samples(model, context, draws))
+            answer = moved(answer, stack, context, times)
             lead, between = elapsed(context, times)
             hidden = target.mask.to(device)
             one, place, channel = torch.nonzero(hidden, as_tuple=True)
             score = answer.at(hidden).score(target.values.to(device)[hidden])
-            row, mean, alone = (
-                rows.to(device)[one, place],
-                answer.mean[hidden],
-                answer.trajectory.mean(0)[hidden],
+            row, means = rows.to(device)[one, place], [answer.mean, answer.trajectory.mean(0)]
+            means.append(torch.zeros_like(means[0]) if answer.shift is None else answer.shift)
+            found.append(
+                [score, lead[one, place], between[one, place], channel, row]
+                + [values[hidden] for values in means]
+                + [torch.full_like(row, number)]
             )
-            number_of = torch.full_like(row, number)
-            found.append([score, lead[one, place], between[one, place], channel, row, mean, alone, number_of])
     if not found:
         nothing, none = np.zeros(0), np.zeros(0, dtype=np.int64)
-        return HiddenScores(nothing, nothing, none.astype(bool), none, none, nothing, nothing, none)
+        return HiddenScores(nothing, nothing, none.astype(bool), none, none, nothing, nothing, nothing, none)
     joined = [torch.cat(values).cpu().numpy() for values in zip(*found, strict=True)]
     return HiddenScores(*joined)

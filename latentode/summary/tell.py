@@ -17,6 +17,7 @@ from latentode.fitting.verdict import Verdict, collapse
 from latentode.frames import CategoryColumn, NumberColumn
 from latentode.likelihoods import Likelihood
 from latentode.printing import counted
+from latentode.stacking import Stack
 from latentode.summary.report import Summary
 from latentode.training import usual_kl_weight, usual_max_iter
 
@@ -76,7 +77,17 @@ def _facts(fitted: Fitted, parameters: Mapping[str, Any]) -> dict[str, str]:
         **_data(fitted),
         "trained": _training(fitted, parameters),
         "best": _best(fitted),
+        **({} if fitted.stack is None else {"stacking": _stacking(fitted.stack)}),
     }
+
+
+def _stacking(stack: Stack) -> str:
+    parts = []
+    for kind, weights in stack.usual().items():
+        low, high = (f"{100 * edge:.0f}" for edge in (weights.min(), weights.max()))
+        if high != "0":
+            parts.append(f"{low if low == high else f'{low} to {high}'} % {kind}")
+    return f"answers moved towards a ridge regression, by {' and '.join(parts)}"
 
 
 def _static(column: NumberColumn | CategoryColumn) -> str:

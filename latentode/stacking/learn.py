@@ -1,0 +1,167 @@
+"""From training series to regressions, and from withheld ones to how far they are to be followed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from latentode.baselines import Ridge
+from latentode.calibration import HiddenScores
+from latentode.hiding import hiding_cuts, hiding_subsets
+from latentode.series import SeriesCollection
+from latentode.stacking.asked import Asked
+from latentode.stacking.stack import KINDS, Member, Stack
+from latentode.stacking.weights import learn_weights
+
+__all__ = ["learn_stack", "learn_stack_of_few"]
+
+# Numbers (rows times channels) of the series that are cut, and of contexts and hidden rows that a regression is fitted
+# to. Of forecasts each context makes features once, else each hidden row.
+MOST_OF_SERIES = 20_000_000
+MOST_NUMBERS = {"ahead": 12_000_000, "between": 2_000_000}
+
+# And those asked about at once.
+AT_ONCE = 2_000_000
+
+# Times that each training series is cut anew, and so often as many of its rows hidden, where they are few.
+N_REPEATS = 4
+
+# With fewer series than this, what is common to them can't be told from what is one's own.
+MIN_SERIES = 4
+
+
+def learn_stack(
+    training: SeriesCollection,
+    withheld: SeriesCollection,
+    contexts: Sequence[Tensor],
+    hidden: HiddenScores,
+    *,
+    task: str,
+    seed: int,
+) -> Stack | None:
+    """Regressions fitted to the training series, with weights of least squares on what the withheld ones hide.
+
+    Args:
+        contexts: of the withheld series, (R,) bool masks.
+        hidden: what the model said of what these hide.
+        task: see `hiding_subsets`, which hides rows of the training series.
+
+    Returns:
+        None where no answer would be moved.
+    """
+    training = _some(training, np.random.default_rng(seed))
+    asked = Asked.of(withheld, contexts)
+    members = {}
+    for kind in KINDS:
+        learned = _Learned.of(training, kind, task, seed)
+        told = learned.tell(asked)
+        members[kind] = learned.member(asked, told, hidden)
+    return _stack(members)
+
+
+def learn_stack_of_few(
+    series: SeriesCollection, contexts: Sequence[Tensor], hidden: HiddenScores, *, task: str, seed: int
+) -> Stack | None:
+    """`learn_stack` where no series are withheld: each is told by a regression on the others (cross-fitting).
+
+    The model was trained on all of them, which flatters it: weights are rather too small than too large.
+    """
+    if len(series) < MIN_SERIES:
+        return None
+    asked = Asked.of(series, contexts)
+    members = {}
+    for kind in KINDS:
+        learned = _Learned.of(series, kind, task, seed)
+        told = np.full(asked.truth.shape, np.nan)
+        for number in range(len(series)):
+            its = asked.series == number
+            told[its] = learned.without(number).tell(asked, its)[its]
+        members[kind] = learned.member(asked, told, hidden)
+    return _stack(members)
+
+
+@dataclass(frozen=True)
+class _Learned:
+    """What one kind of regression learns from, and the regression; None where there is nothing to learn."""
+
+    kind: str
+    asked: Asked
+    seed: int
+    ridge: Ridge | None
+
+    @classmethod
+    def of(cls, series: SeriesCollection, kind: str, task: str, seed: int) -> _Learned:
+        """From each series cut, or its rows hidden, anew a few times."""
+        draws = torch.Generator().manual_seed(seed)
+        masks: list[Tensor] = []
+        n_numbers = max(1, series.mask.numel())
+        for _ in range(int(np.clip(MOST_NUMBERS[kind] // n_numbers, 1, N_REPEATS))):
+            masks += hiding_cuts(series, draws) if kind == "ahead" else hiding_subsets(series, draws, task)
+        asked = Asked.of(series, masks, most=MOST_NUMBERS[kind], generator=np.random.default_rng(seed))
+        return cls(kind, asked, seed, _fit(asked, asked.entries(kind), kind, seed))
+
+    def without(self, series: int) -> _Learned:
+        """From all series but one."""
+        entries = self.asked.entries(self.kind) & (self.asked.series != series)[:, None]
+        return _Learned(self.kind, self.asked, self.seed, _fit(self.asked, entries, self.kind, self.seed))
+
+    def tell(self, asked: Asked, chosen: np.ndarray | None = None) -> np.ndarray:
+        """Answers to what is asked of this kind, NaN elsewhere: (Q, D)."""
+        told = np.full(asked.truth.shape, np.nan)
+        if self.ridge is None:
+            return told
+        wanted = asked.entries(self.kind).any(1)
+        rows = np.flatnonzero(wanted if chosen is None else wanted & chosen)
+        nothing = np.zeros(asked.truth.shape[1])
+        if not len(rows):
+            return told
+        for some in np.array_split(rows, max(1, -(-len(rows) * len(nothing) // AT_ONCE))):
+            told[some] = self.ridge.predict(asked.contexts, asked.codes[some], asked.times[some], nothing)
+        return told
+
+    def member(self, asked: Asked, told: np.ndarray, hidden: HiddenScores) -> Member | None:
+        """The regression with weights by what it, or its like, told of what is asked."""
+        if self.ridge is None:
+            return None
+        mean = asked.answered(hidden)
+        row, channel = np.nonzero(asked.entries(self.kind) & np.isfinite(told) & np.isfinite(mean))
+        weights = learn_weights(
+            gap=(asked.truth - mean)[row, channel],
+            difference=(told - mean)[row, channel],
+            lead=asked.kinds.lead[row, channel],
+            channel=channel,
+            series=asked.series[row],
+            n_channels=mean.shape[1],
+        )
+        return None if weights is None else Member(self.ridge, weights)
+
+
+def _fit(asked: Asked, entries: np.ndarray, kind: str, seed: int) -> Ridge | None:
+    rows = np.flatnonzero(entries.any(1))
+    if not len(rows):
+        return None
+    return Ridge(forecasts=kind == "ahead").fit(
+        asked.contexts,
+        asked.codes[rows],
+        asked.times[rows],
+        np.where(entries, asked.truth, np.nan)[rows],
+        series=asked.series[rows],
+        default=np.zeros(asked.contexts.n_channels),
+        generator=np.random.default_rng(seed),
+    )
+
+
+def _stack(members: dict[str, Member | None]) -> Stack | None:
+    return None if all(member is None for member in members.values()) else Stack(**members)
+
+
+def _some(collection: SeriesCollection, generator: np.random.Generator) -> SeriesCollection:
+    """A random part of the series, where they are more than a regression needs."""
+    order = generator.permutation(len(collection))
+    sizes = collection.n_channels * np.cumsum(collection.lengths.numpy()[order])
+    n_series = max(1, int(np.searchsorted(sizes, MOST_OF_SERIES, side="right")))
+    return collection if n_series >= len(collection) else collection.select(np.sort(order[:n_series]))
