@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import LinAlgError, cho_factor, cho_solve
+import torch
+from torch import Tensor
 
 from latentode.baselines.contexts import Contexts, Neighbours
 from latentode.baselines.trivial import between, first_known, hermite, linear
@@ -25,9 +26,10 @@ LAGS = (1, 2, 3, 4)
 # Knots in the lead time between which coefficients change linearly, at equal shares of the queries.
 N_KNOTS = 6
 
-# Other channels whose features a channel's regression sees, and columns that these may make.
+# Other channels whose features a channel's regression sees, and columns that these may make, no more than one for so
+# many values.
 MAX_OTHERS = 30
-MAX_COLUMNS = 360
+MAX_COLUMNS, VALUES_A_COLUMN = 360, 4
 
 N_FOLDS = 5
 
@@ -130,7 +132,8 @@ class Ridge:
         n_columns = features.others.shape[2] * max(1, min(MAX_OTHERS, n_channels - 1))
         n_columns += features.statics.shape[1] + _n_products(len(self.seen), self.forecasts)
         self.knots = _knots(features.position, N_KNOTS)
-        self.others_knots = _knots(features.position, int(np.clip(MAX_COLUMNS // n_columns, 2, N_KNOTS)))
+        most = min(MAX_COLUMNS, int((~np.isnan(truth)).sum(0).max(initial=0)) // VALUES_A_COLUMN)
+        self.others_knots = _knots(features.position, int(np.clip(most // n_columns, 2, N_KNOTS)))
         own, others = self._standardised(features)
         n_own, n_others = own.shape[2] * len(self.knots), others.shape[1] * len(self.others_knots)
         self.coefficients = np.zeros((n_channels, n_own))
@@ -404,34 +407,32 @@ def _ridge(columns: np.ndarray, target: np.ndarray, folds: np.ndarray, n_free: i
     """Coefficients of least squares with a penalty, chosen by cross-validation; the first `n_free` go free.
 
     The sums of squares and products of each fold say all: every penalty's error on a fold left out
-    follows from them without another pass over the data.
+    follows from them without another pass over the data. By torch, whose threads a user can set.
     """
-    present = np.unique(folds)
     grams, moments, squares, counts = [], [], [], []
-    for fold in present:
-        part, values = columns[folds == fold], target[folds == fold]
+    for fold in np.unique(folds):
+        part, values = (torch.from_numpy(one[folds == fold]) for one in (columns, target))
         grams.append(part.T @ part)
         moments.append(part.T @ values)
         squares.append(values @ values)
         counts.append(len(values))
-    gram, moment, count = np.sum(grams, axis=0), np.sum(moments, axis=0), sum(counts)
-    penalised = np.ones(len(gram))
+    gram, moment, count = torch.stack(grams).sum(0), torch.stack(moments).sum(0), sum(counts)
+    penalised = torch.ones(len(moment), dtype=moment.dtype)
     penalised[:n_free] = 1e-6 * min(PENALTIES)
-    errors = np.zeros(len(PENALTIES))
-    for number, penalty in enumerate(PENALTIES):
-        for left_out in range(len(present)):
-            n_rest = count - counts[left_out]
-            found = _solve(gram - grams[left_out], moment - moments[left_out], n_rest * penalty * penalised)
-            errors[number] += (
-                squares[left_out] - 2 * found @ moments[left_out] + found @ grams[left_out] @ found
-            )
-    return _solve(gram, moment, count * PENALTIES[int(np.argmin(errors))] * penalised)
+    penalties = torch.tensor(PENALTIES, dtype=moment.dtype)
+    errors = torch.zeros_like(penalties)
+    for held_gram, held_moment, held_square, n_held in zip(grams, moments, squares, counts, strict=True):
+        rest = (count - n_held) * penalties.unsqueeze(1) * penalised
+        found = _solve(gram - held_gram, moment - held_moment, rest)
+        errors += held_square - 2 * found @ held_moment + ((found @ held_gram) * found).sum(1)
+    best = penalties[errors.argmin()]
+    return _solve(gram, moment, count * best * penalised.unsqueeze(0))[0].numpy()
 
 
-def _solve(gram: np.ndarray, moment: np.ndarray, penalty: np.ndarray) -> np.ndarray:
-    """By Cholesky's decomposition, three times as fast as by Gauss'; by that where rounding left none."""
-    matrix = gram + np.diag(penalty + 1e-12 * gram.max())
-    try:
-        return cho_solve(cho_factor(matrix, check_finite=False), moment, check_finite=False)
-    except LinAlgError:
-        return np.linalg.solve(matrix, moment)
+def _solve(gram: Tensor, moment: Tensor, penalties: Tensor) -> Tensor:
+    """For each of some penalties (P, n), by Cholesky's decomposition, or where rounding left none by Gauss': (P, n)."""
+    matrices = gram + torch.diag_embed(penalties + 1e-12 * gram.max())
+    factors, failed = torch.linalg.cholesky_ex(matrices)
+    if failed.any():
+        return torch.linalg.solve(matrices, moment)
+    return torch.cholesky_solve(moment.unsqueeze(1), factors)[..., 0]

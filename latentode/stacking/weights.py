@@ -19,7 +19,7 @@ CHANNEL_PRIOR, PRIOR, PRIOR_WEIGHT = 5.0, 5.0, 1 / 3
 # to 1 erred as much in track, and 2 to 6 % more in wind.
 MOST = 0.5
 
-# Weights that nowhere come to this are none.
+# Weights that are less than this on average are none.
 LEAST = 0.05
 
 
@@ -102,7 +102,7 @@ def learn_weights(
         for number in range(n_channels)
     ]
     values = np.minimum(np.stack(own, axis=1), MOST)
-    if values.max() < LEAST:
+    if values.mean() < LEAST:
         return None
     longest = float(lead.max())
     knots, inside = np.append(0.0, inner), np.concatenate([np.zeros((1, n_channels)), values])
