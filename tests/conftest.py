@@ -39,13 +39,15 @@ settings.register_profile("searching", settings.get_profile("repeatable"), deran
 settings.load_profile("repeatable")
 
 
+QUICK = {"max_iter": 5, "residual": "ou", "random_state": 0, "stacking": False}
+
 # The channels of `make_frame`.
 CHANNELS = ["hr", "temp", "flat"]
 
 
 def quick(**settings: object) -> LatentODE:
     """An estimator for `make_frame` that is fitted in a moment."""
-    return LatentODE("patient", "hours", **({"max_iter": 5, "residual": "ou", "random_state": 0} | settings))
+    return LatentODE("patient", "hours", **(QUICK | settings))
 
 
 def make_frame(n_series: int = 14, seed: int = 0) -> pd.DataFrame:

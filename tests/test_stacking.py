@@ -226,11 +226,11 @@ def test_a_forged_stack_is_refused(stacked, name, value, complaint):
 
 def test_it_can_be_left_out():
     frame = make_frame()
-    model = quick(stacking=False).fit(frame)
+    model = quick().fit(frame)
     assert model.fitted_.stack is None
     assert not hasattr(model, "stacking_")
     assert "stacking" not in model.summary().facts
-    assert "ridge regression" in quick().fit(frame).summary().facts["stacking"]
+    assert "ridge regression" in quick(stacking=True).fit(frame).summary().facts["stacking"]
 
 
 def test_few_series_are_cross_fitted():
