@@ -69,13 +69,9 @@ class Stack:
 
     def usual(self) -> dict[str, np.ndarray]:
         """How far answers are usually moved, ahead and between: (D,) each, 0 where they are not."""
-        D = next(member for member in (self.ahead, self.between) if member is not None).weights.values.shape[
-            1
-        ]
-        return {
-            kind: np.zeros(D) if member is None else member.weights.usual
-            for kind, member in vars(self).items()
-        }
+        found = {kind: member and member.weights.usual for kind, member in vars(self).items()}
+        nothing = np.zeros_like(next(weights for weights in found.values() if weights is not None))
+        return {kind: nothing if weights is None else weights for kind, weights in found.items()}
 
     def pack(self) -> dict[str, Tensor]:
         """As tensors, by names of two parts."""
