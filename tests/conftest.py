@@ -39,7 +39,7 @@ settings.register_profile("searching", settings.get_profile("repeatable"), deran
 settings.load_profile("repeatable")
 
 
-QUICK = {"max_iter": 5, "residual": "ou", "random_state": 0, "stacking": False}
+QUICK = {"max_iter": 5, "residual": "ou", "random_state": 0}
 
 # The channels of `make_frame`.
 CHANNELS = ["hr", "temp", "flat"]

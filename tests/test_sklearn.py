@@ -33,8 +33,7 @@ EXPECTED_FAILURES = {
 
 
 def quick(**settings):
-    usual = {"max_iter": 5, "random_state": 0, "residual": "ou", "stacking": False}
-    return LatentODE("patient", "hours", **(usual | settings))
+    return LatentODE("patient", "hours", **({"max_iter": 5, "random_state": 0, "residual": "ou"} | settings))
 
 
 def close(one, other):

@@ -14,7 +14,7 @@ from latentode.stacking.stack import Kinds
 from latentode.stacking.weights import CHANNEL_PRIOR, MOST, PRIOR, PRIOR_WEIGHT, learn_weights
 from tests.conftest import make_frame, quick
 
-SETTINGS = {"max_iter": 30, "random_state": 0}
+SETTINGS = {"max_iter": 30, "random_state": 0, "stacking": True}
 ECHO_NOISE = 0.2
 
 

@@ -22,14 +22,7 @@ from tests.conftest import make_frame
 from tests.data import FOLDER as DATA
 from tests.made import scores
 
-SMALL = {
-    "max_iter": 12,
-    "random_state": 0,
-    "residual": "ou",
-    "field_units": (8,),
-    "encoder_units": 8,
-    "stacking": False,
-}
+SMALL = {"max_iter": 12, "random_state": 0, "residual": "ou", "field_units": (8,), "encoder_units": 8}
 
 
 # What was withheld ------------------------------------------------------------

@@ -101,11 +101,11 @@ class LatentODE(Fitting, Solving, Asking, Latents, Scoring, Files, BaseEstimator
             channel and by time since the nearest observation. By fewer than twenty series or parts of long ones,
             or by withheld rows, they are widened by one factor, if they seem too narrow. Means, medians, samples
             and scores stay the model's own.
-        stacking: moves answers towards a ridge regression on what the context shows (last values, slopes, means,
+        stacking: True moves answers towards a ridge regression on what the context shows (last values, slopes, means,
             neighbours, other channels, static columns), as far as that makes them better on the series withheld for
             validation, by channel and by the time since its last observation or to the nearest one; mean, bands,
-            samples and scores alike. With fewer than ten series, and with series longer than a span, there is none.
-            False leaves answers to the latent ODE.
+            samples and scores alike. With fewer than four series, and with series longer than a span, there is none.
+            A fit takes up to some minutes more where channels are many. False leaves answers to the latent ODE.
         dtype: "float32" or "float64".
         device: where torch computes, e.g. "cpu" or "cuda".
         random_state: an int makes a fit repeat bit for bit on one machine; None draws a new seed for
@@ -192,7 +192,7 @@ class LatentODE(Fitting, Solving, Asking, Latents, Scoring, Files, BaseEstimator
         patience: int = 10,
         n_samples: int = 64,
         calibrate: bool = True,
-        stacking: bool = True,
+        stacking: bool = False,
         dtype: str = "float32",
         device: str = "cpu",
         random_state: int | np.random.RandomState | None = None,

@@ -59,7 +59,7 @@ class FittingProblem:
     seed: int
     verbose: int
     calibrate: bool = True
-    stacking: bool = True
+    stacking: bool = False
     start: Fitted | None = None
     checkpoint: Checkpoint | None = None
     span: float | None = None
