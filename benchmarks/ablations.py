@@ -24,7 +24,7 @@ from examples.storm_tracks import make_model as make_storm_model
 from latentode import LatentODE
 from latentode.datasets import load_storms
 from latentode.demo.storm_rivals import last_value
-from latentode.demo.storm_task import errors, forecast_origins, split_by_season
+from latentode.demo.storm_task import errors, forecast_origins, split_by_season, with_time_of_year
 
 AS_USED = "as used"
 Settings = Mapping[str, Any]
@@ -60,7 +60,7 @@ VARIANTS: dict[str, Settings] = {
 
 def fit_storms(settings: Settings, seed: int, quick: bool) -> dict[str, float]:
     """Errors on 2013-2016: means over leads as a share of the last value's, and the track at 48 h."""
-    train, validation, _ = split_by_season(load_storms())
+    train, validation, _ = split_by_season(with_time_of_year(load_storms()))
     if quick:
         train, validation = (
             one[one["storm"].isin(one["storm"].unique()[:40])] for one in (train, validation)

@@ -19,7 +19,7 @@ from benchmarks.record import Record, parse_arguments, spread_table
 from examples.storm_tracks import LEVEL, forecast, make_model
 from latentode.datasets import load_storms
 from latentode.demo.storm_rivals import RIVALS
-from latentode.demo.storm_task import errors, forecast_origins, split_by_season
+from latentode.demo.storm_task import errors, forecast_origins, split_by_season, with_time_of_year
 
 SCORES = {"track_km": "track error, km", "wind_kt": "wind error, kt"}
 OURS = "latent ODE"
@@ -47,7 +47,7 @@ def by_lead(scores: pd.DataFrame, name: str) -> dict[int, float]:
 
 def main() -> None:
     chosen = parse_arguments(__doc__, file=__file__)
-    train, validation, test = split_by_season(load_storms())
+    train, validation, test = split_by_season(with_time_of_year(load_storms()))
     part, asked = ("validation", validation) if chosen.validation else ("test", test)
     if chosen.quick:
         train = train[train["storm"].isin(train["storm"].unique()[:60])]

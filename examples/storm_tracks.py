@@ -24,10 +24,12 @@ from latentode import LatentODE, plotting
 from latentode.datasets import load_storms
 from latentode.demo.storm_rivals import RIVALS
 from latentode.demo.storm_task import (
+    TIME_OF_YEAR,
     error_table,
     forecast_origins,
     great_circle_km,
     split_by_season,
+    with_time_of_year,
 )
 
 ARGUMENTS = [] if "ipykernel" in sys.modules else sys.argv[1:]  # a notebook's are its own
@@ -38,12 +40,13 @@ LEVEL = 90
 def make_model(max_iter: int = 600, random_state: int = 0, verbose: int = 1) -> LatentODE:
     """Forecasts only are asked for, which a regression may help; the rest is left to the defaults.
 
-    The central pressure is no target, but says much about the wind to come.
+    The central pressure is no target, but says much about the wind to come; where a storm turns depends on the season.
     """
     return LatentODE(
         id_col="storm",
         time_col="time",
         value_cols=["lat", "long", "wind", "pressure"],
+        static_cols=TIME_OF_YEAR,
         task="extrapolate",
         stacking=True,
         max_iter=max_iter,
@@ -151,7 +154,7 @@ def main(arguments: list[str]) -> None:
 
     # The networks are small: a second thread waits more than it works.
     torch.set_num_threads(1)
-    storms = load_storms()
+    storms = with_time_of_year(load_storms())
     train, _, test = split_by_season(storms)
     if chosen.quick:
         train = train[train["storm"].isin(train["storm"].unique()[:60])]

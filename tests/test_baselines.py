@@ -8,6 +8,7 @@ from sklearn.linear_model import Ridge as SklearnRidge
 
 from latentode import baselines
 from latentode.baselines import Contexts, Ridge
+from latentode.baselines.design import choose_centres, nearness
 from latentode.baselines.ridge import N_FOLDS, PENALTIES, _ridge
 
 DEFAULT = np.array([10.0, 20.0, 30.0])
@@ -189,6 +190,57 @@ def test_the_trivial_answers_are_among_ridges(forecasts):
         contexts, codes, times, np.zeros(1)
     ) - truth
     assert np.sqrt((error**2).mean()) < 0.02 * np.sqrt((base**2).mean())
+
+
+def basins(n_series, seed):
+    """Two channels go to where the ring is on which they lie: no straight line and no parabola says so."""
+    random = np.random.default_rng(seed)
+    series, codes, times, truth = [], [], [], []
+    for number in range(n_series):
+        place = random.uniform(-2, 2, 2)
+        series.append((np.arange(3.0), np.tile(place, (3, 1))))
+        codes += [number] * 2
+        times += [3.0, 4.0]
+        way = np.sin(3 * np.hypot(*place))
+        truth += [place + way * lead for lead in (1, 2)]
+    return Contexts.of(series), np.array(codes), np.array(times), np.array(truth)
+
+
+def test_radial_basis_functions_learn_what_products_cannot():
+    error = {}
+    for radial in (False, True):
+        contexts, codes, times, truth = basins(2000, seed=0)
+        ridge = Ridge(forecasts=True, radial=radial).fit(
+            contexts,
+            codes,
+            times,
+            truth,
+            series=codes,
+            default=np.zeros(2),
+            generator=np.random.default_rng(0),
+        )
+        contexts, codes, times, truth = basins(200, seed=1)
+        found = ridge.predict(contexts, codes, times, np.zeros(2))
+        error[radial] = np.sqrt(((found - truth) ** 2).mean())
+        kept = Ridge.restored(True, ridge.learned(), 2)
+        np.testing.assert_array_equal(kept.predict(contexts, codes, times, np.zeros(2)), found)
+    assert error[True] < 0.5 * error[False]
+
+
+def test_nearness_is_a_bell_as_wide_as_the_space_asks():
+    random = np.random.default_rng(0)
+    factors, centres = random.normal(size=(5, 8)), random.normal(size=(3, 8))
+    square = ((factors[:, None] - centres) ** 2).sum(-1)
+    np.testing.assert_allclose(nearness(factors, centres), np.exp(-square / 8))
+    assert nearness(factors, centres[:0]).shape == (5, 0)
+
+
+@pytest.mark.parametrize(("n_values", "n_centres"), [(900, 0), (1500, 15), (10**6, 100)])
+def test_centres_are_as_many_as_the_values_bear(n_values, n_centres):
+    random = np.random.default_rng(0)
+    factors = random.normal(size=(400, 4))
+    assert len(choose_centres(factors, n_values, random)) == n_centres
+    assert len(choose_centres(factors[:, :0], n_values, random)) == 0
 
 
 def test_ridge_without_anything_to_learn_from_is_its_base():

@@ -8,7 +8,7 @@ from examples.storm_tracks import forecast, make_model
 from latentode import LatentODE
 from latentode.datasets import load_storms, make_oscillator
 from latentode.demo.storm_rivals import RIVALS
-from latentode.demo.storm_task import error_table, forecast_origins, split_by_season
+from latentode.demo.storm_task import error_table, forecast_origins, split_by_season, with_time_of_year
 
 pytestmark = pytest.mark.slow
 
@@ -43,7 +43,7 @@ def test_an_oscillator_is_interpolated_and_extrapolated():
 
 
 def test_storms_are_forecast_better_than_by_the_trivial_answers():
-    train, _, test = split_by_season(load_storms())
+    train, _, test = split_by_season(with_time_of_year(load_storms()))
     test = test[test.storm.isin(test.storm.unique()[::2])]
     model = make_model(max_iter=800, verbose=0).fit(train)
     contexts, truth = forecast_origins(test)

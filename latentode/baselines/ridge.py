@@ -9,6 +9,21 @@ import torch
 from torch import Tensor
 
 from latentode.baselines.contexts import Contexts
+from latentode.baselines.design import (
+    LARGEST_FEATURE,
+    LARGEST_LEVEL,
+    between_knots,
+    choose_centres,
+    factors_of,
+    hats_at,
+    knots_of,
+    location_and_scale,
+    n_factors,
+    n_products,
+    nearness,
+    products,
+    standardise,
+)
 from latentode.baselines.features import LAGS, Features, of_contexts, of_queries, typical_gaps
 
 __all__ = ["Ridge"]
@@ -19,7 +34,7 @@ MAX_VALUES, MAX_OF_ALL, FEWEST = 60_000, 600_000, 5_000
 # A channel with fewer values than this in training is answered by the base alone.
 MIN_VALUES = 20
 
-# Knots in the lead time between which coefficients change linearly, at equal shares of the queries.
+# Knots in the lead time between which coefficients change linearly.
 N_KNOTS = 6
 
 # Other channels whose features a channel's regression sees, and columns that these may make, no more than one for so
@@ -41,22 +56,14 @@ LEARNED = (
     "seen",
     "knots",
     "others_knots",
+    "centres",
     "coefficients",
     "others_coefficients",
 )
 N_FEATURES = {True: (5 + 2 * len(LAGS), 5), False: (9, 5)}
 
-# Features whose products a forecast sees, a channel's last value and its slope, of all channels that have no more than
-# so many in all; and their size beside the other features: they are penalised by its inverse square.
-FACTORS, MOST_FACTORS, PRODUCTS_SHARE = (0, 5), 12, 0.08
-
 # Penalties tried, per value; features are standardised.
 PENALTIES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
-
-# Standardised features are cut here: one value gone astray should not be extrapolated from. But the base of an answer
-# is a channel's last value, or the line between two, however far out; its way back to the mean is to be learned. So
-# the first two of a channel's own features, where it is and how far the mean is from there, are cut farther out.
-LARGEST_FEATURE, LARGEST_LEVEL = 6.0, 50.0
 
 
 class Ridge:
@@ -77,10 +84,14 @@ class Ridge:
 
     Args:
         forecasts: whether queries lie behind their contexts, or among them.
+        radial: adds to forecasts, where channels are few, radial basis functions of all last values and slopes, a
+            hundred at most, around moments of the training. A kernel ridge regression, then, by Nystroem's method.
+
+    Source: Williams & Seeger 2001, "Using the Nystroem method to speed up kernel machines".
     """
 
-    def __init__(self, forecasts: bool) -> None:
-        self.forecasts = forecasts
+    def __init__(self, forecasts: bool, *, radial: bool = False) -> None:
+        self.forecasts, self.radial = forecasts, radial
 
     def fit(
         self,
@@ -101,22 +112,29 @@ class Ridge:
         """
         self.gap = typical_gaps(contexts)
         features = self._features(contexts, codes, times, default)
-        self.location, self.scale = _location_and_scale(features.own)
-        self.others_location, self.others_scale = _location_and_scale(features.others)
-        self.statics_location, self.statics_scale = _location_and_scale(features.statics)
+        self.location, self.scale = location_and_scale(features.own)
+        self.others_location, self.others_scale = location_and_scale(features.others)
+        self.statics_location, self.statics_scale = location_and_scale(features.statics)
         n_channels = contexts.n_channels
         by_use = np.argsort(-(~np.isnan(contexts.values)).sum(0), kind="stable")
         self.seen = np.sort(by_use[: MAX_OTHERS + 1])
+        n_values = int((~np.isnan(truth)).sum(0).max(initial=0))
+        factors = self._factors(self._own(features))
+        self.centres = choose_centres(factors, n_values, generator) if self.radial else factors[:0]
         n_columns = features.others.shape[2] * max(1, min(MAX_OTHERS, n_channels - 1))
-        n_columns += features.statics.shape[1] + _n_products(len(self.seen), self.forecasts)
-        self.knots = _knots(features.position, N_KNOTS)
-        most = min(MAX_COLUMNS, int((~np.isnan(truth)).sum(0).max(initial=0)) // VALUES_A_COLUMN)
-        self.others_knots = _knots(features.position, int(np.clip(most // n_columns, 2, N_KNOTS)))
+        n_columns += n_products(len(self.seen), self.forecasts) + len(self.centres)
+        n_columns += features.statics.shape[1]
+        self.knots = knots_of(features.position, N_KNOTS)
+        most = min(MAX_COLUMNS + N_KNOTS * len(self.centres), n_values // VALUES_A_COLUMN)
+        self.others_knots = knots_of(features.position, int(np.clip(most // n_columns, 2, N_KNOTS)))
         own, others = self._standardised(features)
         n_own, n_others = own.shape[2] * len(self.knots), others.shape[1] * len(self.others_knots)
         self.coefficients = np.zeros((n_channels, n_own))
         self.others_coefficients = np.zeros((n_channels, n_others))
-        hats, others_hats = _hats(features.position, self.knots), _hats(features.position, self.others_knots)
+        hats, others_hats = (
+            hats_at(features.position, self.knots),
+            hats_at(features.position, self.others_knots),
+        )
         most = min(MAX_VALUES, max(FEWEST, MAX_OF_ALL // n_channels))
         for channel in range(n_channels):
             rows = np.flatnonzero(~np.isnan(truth[:, channel]))
@@ -129,8 +147,8 @@ class Ridge:
             unit = _unit(target, hats[rows])
             columns = np.concatenate(
                 [
-                    _times(own[moment, channel], hats[rows]),
-                    _times(self._without(others, channel)[moment], others_hats[rows]),
+                    between_knots(own[moment, channel], hats[rows]),
+                    between_knots(self._without(others, channel)[moment], others_hats[rows]),
                 ],
                 axis=1,
             )
@@ -149,7 +167,10 @@ class Ridge:
         """Answers to the queries: (Q, D)."""
         features = self._features(contexts, codes, times, default)
         own, others = self._standardised(features)
-        hats, others_hats = _hats(features.position, self.knots), _hats(features.position, self.others_knots)
+        hats, others_hats = (
+            hats_at(features.position, self.knots),
+            hats_at(features.position, self.others_knots),
+        )
         # Products at the moments first, at each knot: (D, M, K); a moment of a forecast answers many queries.
         by_knot = self.coefficients.reshape(contexts.n_channels, -1, len(self.knots))
         at_knots = np.matmul(own.transpose(1, 0, 2), by_knot)
@@ -178,8 +199,8 @@ class Ridge:
         for name in LEARNED:
             setattr(ridge, name, np.asarray(learned[name]))
         n_own, n_others = N_FEATURES[forecasts]
-        n_columns = n_others * len(ridge.seen) + len(ridge.statics_scale)
-        n_columns += _n_products(len(ridge.seen), forecasts)
+        n_columns = n_others * len(ridge.seen) + len(ridge.statics_scale) + len(ridge.centres)
+        n_columns += n_products(len(ridge.seen), forecasts)
         shapes = {
             "gap": (n_channels,),
             "location": (n_channels, n_own),
@@ -188,6 +209,7 @@ class Ridge:
             "others_scale": (n_channels, n_others),
             "statics_location": ridge.statics_scale.shape,
             "coefficients": (n_channels, (1 + n_own) * len(ridge.knots)),
+            "centres": (len(ridge.centres), n_factors(len(ridge.seen), forecasts) * len(ridge.seen)),
             "others_coefficients": (n_channels, n_columns * len(ridge.others_knots)),
         }
         for name, shape in shapes.items():
@@ -217,14 +239,20 @@ class Ridge:
 
     def _standardised(self, features: Features) -> tuple[np.ndarray, np.ndarray]:
         """Own features (M, D, 1 + F) behind a constant, others' in one row with what is static (M, D' F + P)."""
-        largest = np.where(np.arange(features.own.shape[2]) < 2, LARGEST_LEVEL, LARGEST_FEATURE)
-        own = _standardise(features.own, self.location, self.scale, largest)
-        others = _standardise(features.others, self.others_location, self.others_scale)[:, self.seen]
-        statics = _standardise(features.statics, self.statics_location, self.statics_scale)
+        own = self._own(features)
+        others = standardise(features.others, self.others_location, self.others_scale)[:, self.seen]
+        statics = standardise(features.statics, self.statics_location, self.statics_scale)
         constant = np.ones((*own.shape[:2], 1))
-        products = _products(own[:, self.seen], self.forecasts)
-        others = np.concatenate([others.reshape(len(others), -1), statics, products], axis=1)
-        return np.concatenate([constant, own], axis=2), others
+        factors = self._factors(own)
+        told = [others.reshape(len(others), -1), statics, products(factors), nearness(factors, self.centres)]
+        return np.concatenate([constant, own], axis=2), np.concatenate(told, axis=1)
+
+    def _own(self, features: Features) -> np.ndarray:
+        largest = np.where(np.arange(features.own.shape[2]) < 2, LARGEST_LEVEL, LARGEST_FEATURE)
+        return standardise(features.own, self.location, self.scale, largest)
+
+    def _factors(self, own: np.ndarray) -> np.ndarray:
+        return factors_of(own[:, self.seen], self.forecasts)
 
     def _without(self, others: np.ndarray, channel: int) -> np.ndarray:
         """What the other channels tell: a channel's own columns are 0, and so will be their coefficients."""
@@ -237,69 +265,11 @@ class Ridge:
         return others
 
 
-def _location_and_scale(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation over the moments; 0 and 1 where nothing varies: (D, F) each."""
-    known = ~np.isnan(features)
-    count = np.maximum(known.sum(0), 1)
-    location = np.where(known, features, 0.0).sum(0) / count
-    scale = np.sqrt(np.where(known, (features - location) ** 2, 0.0).sum(0) / count)
-    return location, np.where(scale > 1e-12 * np.abs(location), scale, np.inf)
-
-
-def _standardise(
-    features: np.ndarray,
-    location: np.ndarray,
-    scale: np.ndarray,
-    largest: np.ndarray | float = LARGEST_FEATURE,
-) -> np.ndarray:
-    """What is unknown stands at the mean, 0."""
-    standard = ((features - location) / scale).clip(-largest, largest)
-    return np.where(np.isnan(standard), 0.0, standard)
-
-
-def _knots(position: np.ndarray, number: int) -> np.ndarray:
-    return np.unique(np.quantile(position, np.linspace(0, 1, number))) if len(position) else np.zeros(1)
-
-
-def _hats(position: np.ndarray, knots: np.ndarray) -> np.ndarray:
-    """Weights (Q, K) of a linear interpolation between the knots, constant outside of them."""
-    if len(knots) == 1:
-        return np.ones((len(position), 1))
-    place = np.clip(np.searchsorted(knots, position, side="right") - 1, 0, len(knots) - 2)
-    share = ((position - knots[place]) / (knots[place + 1] - knots[place])).clip(0, 1)
-    hats = np.zeros((len(position), len(knots)))
-    rows = np.arange(len(position))
-    hats[rows, place], hats[rows, place + 1] = 1 - share, share
-    return hats
-
-
 def _unit(target: np.ndarray, hats: np.ndarray) -> np.ndarray:
     """How large the target usually is near each one's position, root mean square: (n,)."""
     square = hats @ (hats.T @ target**2 / np.maximum(hats.sum(0), 1e-9))
     least = 1e-6 * square.max(initial=0.0)
     return np.sqrt(np.maximum(square, least)) if least > 0 else np.ones(len(target))
-
-
-def _products(own: np.ndarray, forecasts: bool) -> np.ndarray:
-    """Squares and products of two of all channels' FACTORS: (M, D, F) -> (M, X)."""
-    factors = own[:, :, FACTORS[: _n_factors(own.shape[1], forecasts)]].reshape(len(own), -1)
-    one, other = np.triu_indices(factors.shape[1])
-    return PRODUCTS_SHARE * (factors[:, one] * factors[:, other]).clip(-LARGEST_FEATURE, LARGEST_FEATURE)
-
-
-def _n_factors(n_channels: int, forecasts: bool) -> int:
-    """How many of each channel's features have products."""
-    return min(len(FACTORS), MOST_FACTORS // n_channels) if forecasts else 0
-
-
-def _n_products(n_channels: int, forecasts: bool) -> int:
-    n_factors = n_channels * _n_factors(n_channels, forecasts)
-    return n_factors * (n_factors + 1) // 2
-
-
-def _times(features: np.ndarray, hats: np.ndarray) -> np.ndarray:
-    """Every feature times every hat: (n, F), (n, K) -> (n, F K)."""
-    return (features[:, :, None] * hats[:, None, :]).reshape(len(features), -1)
 
 
 def _ridge(columns: np.ndarray, target: np.ndarray, folds: np.ndarray, n_free: int) -> np.ndarray:

@@ -17,17 +17,20 @@ __all__ = [
     "CHANNELS",
     "FORECAST",
     "LEAD_HOURS",
+    "TIME_OF_YEAR",
     "error_table",
     "errors",
     "forecast_origins",
     "great_circle_km",
     "split_by_season",
     "turn",
+    "with_time_of_year",
 ]
 
 LEAD_HOURS = (6, 12, 24, 48)
 CHANNELS = ["lat", "long", "wind", "pressure"]
 FORECAST = ["lat", "long", "wind"]
+TIME_OF_YEAR = ["cos_of_year", "sin_of_year"]
 EARTH_RADIUS_KM = 6371.0
 DAY = pd.Timedelta(hours=24)
 
@@ -38,12 +41,19 @@ def split_by_season(storms: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, p
     return storms[season <= 2012], storms[season.between(2013, 2016)], storms[season >= 2017]
 
 
+def with_time_of_year(storms: pd.DataFrame) -> pd.DataFrame:
+    """The same with the columns TIME_OF_YEAR: the day on which each storm's first row lies, as an angle."""
+    day = storms.groupby("storm")["time"].transform("min").dt.day_of_year
+    angle = 2 * np.pi * day / 365.25
+    return storms.assign(**dict(zip(TIME_OF_YEAR, (np.cos(angle), np.sin(angle)), strict=True)))
+
+
 def forecast_origins(storms: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Every moment at which a forecast is made, and what happened next.
 
     Gives:
         contexts: one series per origin, the storm's rows up to and including it; columns origin (storm and
-            time, "Amy 1975 1975-06-28 00h"), storm, time and the channels.
+            time, "Amy 1975 1975-06-28 00h"), storm, time, the channels, and the time of year where it is told.
         truth: origin, storm, time, lead_hours and the channels, one row per origin and lead that has a row.
     """
     storms = storms.sort_values(["storm", "time"], ignore_index=True)
@@ -62,7 +72,8 @@ def forecast_origins(storms: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     first_of_series = np.cumsum(length) - length
     ramp = np.arange(length.sum()) - np.repeat(first_of_series, length)
     rows = np.repeat(at - length + 1, length) + ramp
-    contexts = storms.loc[rows, ["storm", "time", *CHANNELS]].reset_index(drop=True)
+    told = [name for name in TIME_OF_YEAR if name in storms]
+    contexts = storms.loc[rows, ["storm", "time", *CHANNELS, *told]].reset_index(drop=True)
     contexts.insert(0, "origin", np.repeat(origins["origin"].to_numpy(), length))
 
     leads = pd.DataFrame({"lead_hours": LEAD_HOURS})

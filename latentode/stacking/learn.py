@@ -27,8 +27,8 @@ MOST_NUMBERS = {"ahead": 12_000_000, "between": 2_000_000}
 # And those asked about at once.
 AT_ONCE = 2_000_000
 
-# Times that each training series is cut anew, and so often as many of its rows hidden, where they are few.
-N_REPEATS = 4
+# How often training series are cut, on average, and their rows hidden; and how many times as often where they are few.
+N_CUTS, N_REPEATS = 6, 4
 
 # With fewer series than this, what is common to them can't be told from what is one's own.
 MIN_SERIES = 4
@@ -95,12 +95,13 @@ class _Learned:
 
     @classmethod
     def of(cls, series: SeriesCollection, kind: str, task: str, seed: int) -> _Learned:
-        """From each series cut, or its rows hidden, anew a few times."""
+        """From each series cut, or its rows hidden, anew many times."""
         draws = torch.Generator().manual_seed(seed)
-        masks: list[Tensor] = []
-        n_numbers = max(1, series.mask.numel())
-        for _ in range(int(np.clip(MOST_NUMBERS[kind] // n_numbers, 1, N_REPEATS))):
-            masks += hiding_cuts(series, draws) if kind == "ahead" else hiding_subsets(series, draws, task)
+        n_repeats = int(np.clip(MOST_NUMBERS[kind] // max(1, series.mask.numel()), 1, N_REPEATS))
+        if kind == "ahead":
+            masks = hiding_cuts(series, draws, N_CUTS * n_repeats)
+        else:
+            masks = [mask for _ in range(n_repeats) for mask in hiding_subsets(series, draws, task)]
         asked = Asked.of(series, masks, most=MOST_NUMBERS[kind], generator=np.random.default_rng(seed))
         return cls(kind, asked, seed, _fit(asked, asked.entries(kind), kind, seed))
 
@@ -144,7 +145,7 @@ def _fit(asked: Asked, entries: np.ndarray, kind: str, seed: int) -> Ridge | Non
     rows = np.flatnonzero(entries.any(1))
     if not len(rows):
         return None
-    return Ridge(forecasts=kind == "ahead").fit(
+    return Ridge(forecasts=kind == "ahead", radial=True).fit(
         asked.contexts,
         asked.codes[rows],
         asked.times[rows],

@@ -1,0 +1,117 @@
+"""Columns of a regression: features standardised, multiplied by one another, and interpolated between knots."""
+
+from __future__ import annotations
+
+import numpy as np
+
+__all__ = [
+    "LARGEST_FEATURE",
+    "LARGEST_LEVEL",
+    "between_knots",
+    "choose_centres",
+    "factors_of",
+    "hats_at",
+    "knots_of",
+    "location_and_scale",
+    "n_factors",
+    "n_products",
+    "nearness",
+    "products",
+    "standardise",
+]
+
+# Features whose products a forecast sees, a channel's last value and its slope, of all channels that have no more than
+# so many in all; and their size beside the other features: they are penalised by its inverse square.
+FACTORS, MOST_FACTORS, PRODUCTS_SHARE = (0, 5), 12, 0.08
+
+# How near a moment lies to some of those trained on, in the space of the same features, tells what products can't: a
+# storm weakens over land. So many of these at most, and one for so many values; fewer than the least are none.
+MAX_CENTRES, VALUES_A_CENTRE, LEAST_CENTRES = 100, 100, 10
+
+# Standardised features are cut here: one value gone astray should not be extrapolated from. But the base of an answer
+# is a channel's last value, or the line between two, however far out; its way back to the mean is to be learned. So
+# the first two of a channel's own features, where it is and how far the mean is from there, are cut farther out.
+LARGEST_FEATURE, LARGEST_LEVEL = 6.0, 50.0
+
+
+def location_and_scale(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation over the moments; 0 and 1 where nothing varies: (D, F) each."""
+    known = ~np.isnan(features)
+    count = np.maximum(known.sum(0), 1)
+    location = np.where(known, features, 0.0).sum(0) / count
+    scale = np.sqrt(np.where(known, (features - location) ** 2, 0.0).sum(0) / count)
+    return location, np.where(scale > 1e-12 * np.abs(location), scale, np.inf)
+
+
+def standardise(
+    features: np.ndarray,
+    location: np.ndarray,
+    scale: np.ndarray,
+    largest: np.ndarray | float = LARGEST_FEATURE,
+) -> np.ndarray:
+    """What is unknown stands at the mean, 0."""
+    standard = ((features - location) / scale).clip(-largest, largest)
+    return np.where(np.isnan(standard), 0.0, standard)
+
+
+def knots_of(position: np.ndarray, number: int) -> np.ndarray:
+    """So many places at most between which coefficients are interpolated, (K,): at the squares of equal shares of the
+    positions, as more changes at short leads.
+    """
+    shares = np.linspace(0, 1, number) ** 2
+    return np.unique(np.quantile(position, shares)) if len(position) else np.zeros(1)
+
+
+def hats_at(position: np.ndarray, knots: np.ndarray) -> np.ndarray:
+    """Weights (Q, K) of a linear interpolation between the knots, constant outside of them."""
+    if len(knots) == 1:
+        return np.ones((len(position), 1))
+    place = np.clip(np.searchsorted(knots, position, side="right") - 1, 0, len(knots) - 2)
+    share = ((position - knots[place]) / (knots[place + 1] - knots[place])).clip(0, 1)
+    hats = np.zeros((len(position), len(knots)))
+    rows = np.arange(len(position))
+    hats[rows, place], hats[rows, place + 1] = 1 - share, share
+    return hats
+
+
+def factors_of(own: np.ndarray, forecasts: bool) -> np.ndarray:
+    """All channels' FACTORS: (M, D, 1 + F) -> (M, X)."""
+    factors = own[:, :, FACTORS[: n_factors(own.shape[1], forecasts)]].reshape(len(own), -1)
+    return factors.clip(-LARGEST_FEATURE, LARGEST_FEATURE)
+
+
+def products(factors: np.ndarray) -> np.ndarray:
+    """Squares and products of two: (M, X) -> (M, X (X + 1) / 2)."""
+    one, other = np.triu_indices(factors.shape[1])
+    return PRODUCTS_SHARE * (factors[:, one] * factors[:, other]).clip(-LARGEST_FEATURE, LARGEST_FEATURE)
+
+
+def choose_centres(factors: np.ndarray, n_values: int, generator: np.random.Generator) -> np.ndarray:
+    """Some moments' factors (M, X), as many as suits so many values: (C, X)."""
+    number = min(MAX_CENTRES, n_values // VALUES_A_CENTRE, len(factors))
+    if number < LEAST_CENTRES or not factors.shape[1]:
+        return factors[:0]
+    return generator.choice(factors, number, replace=False)
+
+
+def nearness(factors: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """Radial basis functions around the centres, wider where any two points are farther apart: (M, C)."""
+    if not len(centres):
+        return np.zeros((len(factors), 0))
+    square = (factors**2).sum(1)[:, None] - 2 * factors @ centres.T + (centres**2).sum(1)
+    return np.exp(-square / centres.shape[1])
+
+
+def n_factors(n_channels: int, forecasts: bool) -> int:
+    """How many of each channel's features have products."""
+    return min(len(FACTORS), MOST_FACTORS // n_channels) if forecasts else 0
+
+
+def n_products(n_channels: int, forecasts: bool) -> int:
+    number = n_channels * n_factors(n_channels, forecasts)
+    return number * (number + 1) // 2
+
+
+def between_knots(features: np.ndarray, hats: np.ndarray) -> np.ndarray:
+    """Every feature times every hat: (n, F), (n, K) -> (n, F K)."""
+    return (features[:, :, None] * hats[:, None, :]).reshape(len(features), -1)
