@@ -20,6 +20,9 @@ N_CUTS_BETWEEN, N_SUBSETS_BETWEEN, MOST_HIDDEN_BETWEEN = 2, 7, 0.95
 # by 2 % more in wind, which rises early.
 LEAST_CUT = 0.12
 
+# So many median lengths count as the most: one long series among short ones would ask for masks by thousands.
+MOST_MEDIANS = 4.0
+
 
 def hiding_contexts(
     collection: SeriesCollection, generator: torch.Generator, task: str = "both"
@@ -44,15 +47,20 @@ def hiding_cuts(collection: SeriesCollection, generator: torch.Generator, n_each
     """Cuts alone, `n_each` of a series on average, and of a long one more in proportion: each row is as often the last.
 
     So often is it the last of what is known when a forecast is made at every row. With as many cuts of each series as
-    of any other, short ones speak for the long.
+    of any other, short ones speak for the long. A series of more than MOST_MEDIANS usual lengths counts as that.
+
+    Shapes:
+        -> (R,) bool masks, which show all of a series that is not cut.
     """
-    observed = collection.mask.any(1)
     of_row = collection.series_of_rows
-    rank, length = _ranks(collection, observed), collection.observed_lengths
-    share = length / max(1, int(length.max())) if len(length) else length.double()
+    rank, length = _ranks(collection, collection.mask.any(1)), collection.observed_lengths
+    if not length.any():
+        return [torch.ones_like(rank, dtype=torch.bool)]
+    longest = min(float(length.max()), MOST_MEDIANS * float(length[length > 0].median()))
+    share = (length / longest).clamp(max=1.0)
     least = 1 + (LEAST_CUT * (length - 1).clamp(min=0)).long()
     contexts = []
-    for _ in range(round(n_each / float(share.mean())) if bool(share.any()) else 0):
+    for _ in range(round(n_each / float(share.mean()))):
         place, taken = torch.rand(2, len(collection), generator=generator)
         kept = least + (place * (length - least)).long()
         contexts.append(rank < torch.where(taken < share, kept, length)[of_row])

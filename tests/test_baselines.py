@@ -227,6 +227,17 @@ def test_radial_basis_functions_learn_what_products_cannot():
     assert error[True] < 0.5 * error[False]
 
 
+def test_a_regression_of_before_that_knew_no_centres_is_read():
+    contexts, codes, times, truth = basins(200, seed=0)
+    ridge = Ridge(forecasts=True).fit(
+        contexts, codes, times, truth, series=codes, default=np.zeros(2), generator=np.random.default_rng(0)
+    )
+    learned = {name: array for name, array in ridge.learned().items() if name != "centres"}
+    kept = Ridge.restored(True, learned, 2)
+    found = kept.predict(contexts, codes, times, np.zeros(2))
+    np.testing.assert_array_equal(found, ridge.predict(contexts, codes, times, np.zeros(2)))
+
+
 def test_nearness_is_a_bell_as_wide_as_the_space_asks():
     random = np.random.default_rng(0)
     factors, centres = random.normal(size=(5, 8)), random.normal(size=(3, 8))

@@ -47,3 +47,11 @@ def test_rows_without_values_are_not_counted():
 def test_series_too_short_to_be_cut_hide_nothing(lengths):
     collection = collection_of(*lengths)
     assert all(mask.all() for mask in hiding_cuts(collection, torch.Generator().manual_seed(0), 5))
+
+
+def test_one_long_series_among_short_ones_asks_for_no_thousands_of_masks():
+    collection = collection_of(250, *[2] * 500)
+    masks = hiding_cuts(collection, torch.Generator().manual_seed(0), 24)
+    assert len(masks) < 8 * 24
+    of_long = torch.stack(masks)[:, :250].sum(1)
+    assert (of_long < 250).all()  # cut by every one of them

@@ -76,7 +76,9 @@ def hats_at(position: np.ndarray, knots: np.ndarray) -> np.ndarray:
 
 def factors_of(own: np.ndarray, forecasts: bool) -> np.ndarray:
     """All channels' FACTORS: (M, D, 1 + F) -> (M, X)."""
-    factors = own[:, :, FACTORS[: n_factors(own.shape[1], forecasts)]].reshape(len(own), -1)
+    n_channels = own.shape[1]
+    each = n_factors(n_channels, forecasts) // n_channels
+    factors = own[:, :, FACTORS[:each]].reshape(len(own), -1)
     return factors.clip(-LARGEST_FEATURE, LARGEST_FEATURE)
 
 
@@ -103,12 +105,12 @@ def nearness(factors: np.ndarray, centres: np.ndarray) -> np.ndarray:
 
 
 def n_factors(n_channels: int, forecasts: bool) -> int:
-    """How many of each channel's features have products."""
-    return min(len(FACTORS), MOST_FACTORS // n_channels) if forecasts else 0
+    """How many `factors_of` finds in so many channels: as many in each."""
+    return n_channels * min(len(FACTORS), MOST_FACTORS // n_channels) if forecasts else 0
 
 
 def n_products(n_channels: int, forecasts: bool) -> int:
-    number = n_channels * n_factors(n_channels, forecasts)
+    number = n_factors(n_channels, forecasts)
     return number * (number + 1) // 2
 
 

@@ -131,10 +131,7 @@ class Ridge:
         n_own, n_others = own.shape[2] * len(self.knots), others.shape[1] * len(self.others_knots)
         self.coefficients = np.zeros((n_channels, n_own))
         self.others_coefficients = np.zeros((n_channels, n_others))
-        hats, others_hats = (
-            hats_at(features.position, self.knots),
-            hats_at(features.position, self.others_knots),
-        )
+        hats, others_hats = (hats_at(features.position, knots) for knots in (self.knots, self.others_knots))
         most = min(MAX_VALUES, max(FEWEST, MAX_OF_ALL // n_channels))
         for channel in range(n_channels):
             rows = np.flatnonzero(~np.isnan(truth[:, channel]))
@@ -167,10 +164,7 @@ class Ridge:
         """Answers to the queries: (Q, D)."""
         features = self._features(contexts, codes, times, default)
         own, others = self._standardised(features)
-        hats, others_hats = (
-            hats_at(features.position, self.knots),
-            hats_at(features.position, self.others_knots),
-        )
+        hats, others_hats = (hats_at(features.position, knots) for knots in (self.knots, self.others_knots))
         # Products at the moments first, at each knot: (D, M, K); a moment of a forecast answers many queries.
         by_knot = self.coefficients.reshape(contexts.n_channels, -1, len(self.knots))
         at_knots = np.matmul(own.transpose(1, 0, 2), by_knot)
@@ -195,7 +189,9 @@ class Ridge:
             KeyError: where something lacks.
             ValueError: where parts don't belong together, or are not finite.
         """
-        ridge = cls(forecasts)
+        ridge = cls(forecasts, radial="centres" in learned)
+        no_centres = np.zeros((0, n_factors(len(learned["seen"]), forecasts)))
+        learned = {"centres": no_centres, **learned}  # files of before hold none
         for name in LEARNED:
             setattr(ridge, name, np.asarray(learned[name]))
         n_own, n_others = N_FEATURES[forecasts]
@@ -209,7 +205,7 @@ class Ridge:
             "others_scale": (n_channels, n_others),
             "statics_location": ridge.statics_scale.shape,
             "coefficients": (n_channels, (1 + n_own) * len(ridge.knots)),
-            "centres": (len(ridge.centres), n_factors(len(ridge.seen), forecasts) * len(ridge.seen)),
+            "centres": (len(ridge.centres), no_centres.shape[1]),
             "others_coefficients": (n_channels, n_columns * len(ridge.others_knots)),
         }
         for name, shape in shapes.items():

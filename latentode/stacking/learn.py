@@ -27,8 +27,8 @@ MOST_NUMBERS = {"ahead": 12_000_000, "between": 2_000_000}
 # And those asked about at once.
 AT_ONCE = 2_000_000
 
-# How often training series are cut, on average, and their rows hidden; and how many times as often where they are few.
-N_CUTS, N_REPEATS = 6, 4
+# How often training series are cut, on average, and how many times their rows are hidden, at most: where they are few.
+N_CUTS, N_REPEATS = 24, 4
 
 # With fewer series than this, what is common to them can't be told from what is one's own.
 MIN_SERIES = 4
@@ -97,11 +97,12 @@ class _Learned:
     def of(cls, series: SeriesCollection, kind: str, task: str, seed: int) -> _Learned:
         """From each series cut, or its rows hidden, anew many times."""
         draws = torch.Generator().manual_seed(seed)
-        n_repeats = int(np.clip(MOST_NUMBERS[kind] // max(1, series.mask.numel()), 1, N_REPEATS))
+        most = MOST_NUMBERS[kind] // max(1, series.mask.numel())
         if kind == "ahead":
-            masks = hiding_cuts(series, draws, N_CUTS * n_repeats)
+            masks = hiding_cuts(series, draws, int(np.clip(most, 1, N_CUTS)))
         else:
-            masks = [mask for _ in range(n_repeats) for mask in hiding_subsets(series, draws, task)]
+            repeats = range(int(np.clip(most, 1, N_REPEATS)))
+            masks = [mask for _ in repeats for mask in hiding_subsets(series, draws, task)]
         asked = Asked.of(series, masks, most=MOST_NUMBERS[kind], generator=np.random.default_rng(seed))
         return cls(kind, asked, seed, _fit(asked, asked.entries(kind), kind, seed))
 
