@@ -20,9 +20,6 @@ N_CUTS_BETWEEN, N_SUBSETS_BETWEEN, MOST_HIDDEN_BETWEEN = 2, 7, 0.95
 # by 2 % more in wind, which rises early.
 LEAST_CUT = 0.12
 
-# So many median lengths count as the most: one long series among short ones would ask for masks by thousands.
-MOST_MEDIANS = 4.0
-
 
 def hiding_contexts(
     collection: SeriesCollection, generator: torch.Generator, task: str = "both"
@@ -43,28 +40,27 @@ def hiding_contexts(
     return [*_cuts(collection, phase, n_cuts), *_subsets(collection, phase, n_subsets, most, generator)]
 
 
-def hiding_cuts(collection: SeriesCollection, generator: torch.Generator, n_each: int) -> list[Tensor]:
-    """Cuts alone, `n_each` of a series on average, and of a long one more in proportion: each row is as often the last.
+def hiding_cuts(collection: SeriesCollection, generator: torch.Generator, number: int) -> list[Tensor]:
+    """A `number` of cuts in all, no two alike, at rows drawn from all that lie an eighth of their series on or more.
 
-    So often is it the last of what is known when a forecast is made at every row. With as many cuts of each series as
-    of any other, short ones speak for the long. A series of more than MOST_MEDIANS usual lengths counts as that.
+    So often is a row the next to come when a forecast is made at every row. With as many cuts of each series as of any
+    other, short ones speak for the long.
 
     Shapes:
-        -> (R,) bool masks, which show all of a series that is not cut.
+        -> (R,) bool masks, one at least, which show all of a series that they don't cut.
     """
-    of_row = collection.series_of_rows
-    rank, length = _ranks(collection, collection.mask.any(1)), collection.observed_lengths
-    if not length.any():
-        return [torch.ones_like(rank, dtype=torch.bool)]
-    longest = min(float(length.max()), MOST_MEDIANS * float(length[length > 0].median()))
-    share = (length / longest).clamp(max=1.0)
+    observed, of_row = collection.mask.any(1), collection.series_of_rows
+    rank, length = _ranks(collection, observed), collection.observed_lengths
     least = 1 + (LEAST_CUT * (length - 1).clamp(min=0)).long()
-    contexts = []
-    for _ in range(round(n_each / float(share.mean()))):
-        place, taken = torch.rand(2, len(collection), generator=generator)
-        kept = least + (place * (length - least)).long()
-        contexts.append(rank < torch.where(taken < share, kept, length)[of_row])
-    return contexts
+    row = torch.nonzero(observed & (rank >= least[of_row])).flatten()
+    row = row[torch.randperm(len(row), generator=generator)[:number]]
+    # The first cut of each series goes into the first mask, and so on.
+    row = row[of_row[row].argsort(stable=True)]
+    series, counts = of_row[row].unique_consecutive(return_counts=True)
+    mask = torch.arange(len(row)) - (counts.cumsum(0) - counts).repeat_interleave(counts)
+    kept = length.repeat(max(1, int(counts.max())) if len(counts) else 1, 1)
+    kept[mask, series.repeat_interleave(counts)] = rank[row]
+    return [rank < one[of_row] for one in kept]
 
 
 def hiding_subsets(collection: SeriesCollection, generator: torch.Generator, task: str) -> list[Tensor]:

@@ -8,7 +8,7 @@ from sklearn.linear_model import Ridge as SklearnRidge
 
 from latentode import baselines
 from latentode.baselines import Contexts, Ridge
-from latentode.baselines.design import choose_centres, nearness
+from latentode.baselines.design import choose_centres, knots_of, nearness
 from latentode.baselines.ridge import N_FOLDS, PENALTIES, _ridge
 
 DEFAULT = np.array([10.0, 20.0, 30.0])
@@ -246,12 +246,27 @@ def test_nearness_is_a_bell_as_wide_as_the_space_asks():
     assert nearness(factors, centres[:0]).shape == (5, 0)
 
 
-@pytest.mark.parametrize(("n_values", "n_centres"), [(900, 0), (1500, 15), (10**6, 100)])
-def test_centres_are_as_many_as_the_values_bear(n_values, n_centres):
+@pytest.mark.parametrize(("n_moments", "n_centres"), [(199, 0), (300, 15), (9000, 100)])
+def test_centres_are_as_many_as_the_moments_bear(n_moments, n_centres):
     random = np.random.default_rng(0)
-    factors = random.normal(size=(400, 4))
-    assert len(choose_centres(factors, n_values, random)) == n_centres
-    assert len(choose_centres(factors[:, :0], n_values, random)) == 0
+    factors = random.normal(size=(n_moments, 4))
+    centres = choose_centres(factors, random)
+    assert len(np.unique(centres, axis=0)) == n_centres
+    assert len(choose_centres(factors[:, :0], random)) == 0
+
+
+def test_knots_are_no_closer_than_the_rounding_of_clocks():
+    clock = np.float32(0.1) * np.arange(1, 16, dtype=np.float32)
+    leads = (clock[:, None] - clock[None, :])[np.tril_indices(15, -1)].astype(float)
+    assert len(np.unique(leads)) > 14  # some are the same but for rounding
+    knots = knots_of(leads, 6)
+    assert np.diff(knots).min() > 0.09
+    assert knots[-1] == leads.max()
+
+
+def test_radial_basis_functions_are_of_forecasts_only():
+    with pytest.raises(ValueError, match="of what a forecast sees; leave out radial=True"):
+        Ridge(forecasts=False, radial=True)
 
 
 def test_ridge_without_anything_to_learn_from_is_its_base():

@@ -1,4 +1,4 @@
-"""Cuts that a regression learns from: each row of all series is as often the last that is shown."""
+"""Cuts that a regression learns from: each row of all series is as often the first that is hidden."""
 
 import numpy as np
 import pytest
@@ -15,43 +15,46 @@ def collection_of(*lengths):
     return SeriesCollection(times, values, torch.ones_like(values, dtype=torch.bool), starts)
 
 
-def test_cuts_are_drawn_in_proportion_to_the_rows():
-    lengths = (100, 50, 10)
+def test_all_rows_of_all_series_are_cut_at_as_often():
+    lengths = (100, 50, 10, *[2] * 200)
     collection = collection_of(*lengths)
-    masks = torch.stack(hiding_cuts(collection, torch.Generator().manual_seed(0), 400)).numpy()
     of_row = collection.series_of_rows.numpy()
-    shown = np.stack([masks[:, of_row == number].sum(1) for number in range(3)], axis=1)
-    cut = shown < np.array(lengths)
-    assert cut.sum() == pytest.approx(3 * 400, rel=0.05)
-    np.testing.assert_allclose(cut.sum(0) / cut.sum(), np.array(lengths) / sum(lengths), atol=0.02)
-    for number, length in enumerate(lengths):
-        kept = shown[cut[:, number], number]
-        least = 1 + int(LEAST_CUT * (length - 1))
-        assert kept.min() == least
-        assert kept.max() == length - 1
-        assert kept.mean() == pytest.approx((least + length - 1) / 2, rel=0.1)
-    # What is shown is the beginning.
-    assert (np.diff(masks[:, of_row == 0].astype(int), axis=1) <= 0).all()
+    cut_at = np.zeros(len(of_row))
+    for seed in range(200):
+        masks = torch.stack(hiding_cuts(collection, torch.Generator().manual_seed(seed), 60)).numpy()
+        hidden = ~masks
+        first = hidden & ~np.pad(hidden[:, :-1], ((0, 0), (1, 0)))
+        first |= hidden & np.append(True, np.diff(of_row) != 0)
+        assert first.sum() == 60  # what is shown is a beginning
+        assert first.sum(0).max() == 1  # and no cut comes twice
+        cut_at += first.sum(0)
+    rank = np.concatenate([np.arange(n) for n in lengths])
+    least = 1 + (LEAST_CUT * (np.array(lengths)[of_row] - 1)).astype(int)
+    assert (cut_at[rank < least] == 0).all()
+    usual = 200 * 60 / (rank >= least).sum()
+    for number in (0, 1, 3):
+        own = (of_row >= number) & (rank >= least) if number == 3 else (of_row == number) & (rank >= least)
+        assert cut_at[own].mean() == pytest.approx(usual, rel=0.07)
 
 
-def test_rows_without_values_are_not_counted():
+def test_of_few_rows_each_is_cut_at_once():
+    masks = torch.stack(hiding_cuts(collection_of(4, 3), torch.Generator().manual_seed(0), 1000))
+    shown = torch.stack([masks[:, :4].sum(1), masks[:, 4:].sum(1)], 1)
+    assert sorted(shown[:, 0].tolist()) == [1, 2, 3]
+    assert sorted(shown[:, 1].tolist()) == [1, 2, 3]  # and once nothing is hidden
+
+
+def test_rows_without_values_are_not_cut_at():
     collection = collection_of(40, 20)
     seen = torch.arange(60) % 2 == 0
-    masks = hiding_cuts(collection.restrict(seen), torch.Generator().manual_seed(0), 50)
-    numbers = {int((mask & seen)[:40].sum()) for mask in masks}
-    assert numbers <= set(range(1, 21))
-    assert len(numbers) > 10
+    masks = torch.stack(hiding_cuts(collection.restrict(seen), torch.Generator().manual_seed(0), 1000))
+    assert len(masks) == 20 - 1 - int(LEAST_CUT * 19)
+    numbers = (masks & seen)[:, :40].sum(1).tolist()
+    assert sorted(numbers) == list(range(1 + int(LEAST_CUT * 19), 20))
 
 
 @pytest.mark.parametrize("lengths", [(1, 1), (0, 1), (0, 0)])
 def test_series_too_short_to_be_cut_hide_nothing(lengths):
-    collection = collection_of(*lengths)
-    assert all(mask.all() for mask in hiding_cuts(collection, torch.Generator().manual_seed(0), 5))
-
-
-def test_one_long_series_among_short_ones_asks_for_no_thousands_of_masks():
-    collection = collection_of(250, *[2] * 500)
-    masks = hiding_cuts(collection, torch.Generator().manual_seed(0), 24)
-    assert len(masks) < 8 * 24
-    of_long = torch.stack(masks)[:, :250].sum(1)
-    assert (of_long < 250).all()  # cut by every one of them
+    masks = hiding_cuts(collection_of(*lengths), torch.Generator().manual_seed(0), 5)
+    assert len(masks) == 1
+    assert masks[0].all()

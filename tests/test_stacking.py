@@ -224,6 +224,22 @@ def test_a_forged_stack_is_refused(stacked, name, value, complaint):
         Stack.unpack({key: one for key, one in tensors.items() if key != name}, 2, 0)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "complaint"),
+    [
+        ("ahead.centres", lambda t: t[:-1], "others_coefficients have shape"),
+        ("ahead.centres", lambda t: t[:, :-1], "centres have shape"),
+        ("ahead.centres", lambda t: t * torch.inf, "centres make no sense"),
+        ("ahead.seen", lambda t: t[:0], "sees no channels"),
+    ],
+)
+def test_forged_centres_are_refused(stacked, name, value, complaint):
+    tensors = stacked.fitted_.stack.pack()
+    assert len(tensors["ahead.centres"]) > 0
+    with pytest.raises(ValueError, match=complaint):
+        Stack.unpack(tensors | {name: value(tensors[name])}, 2, 0)
+
+
 def test_it_can_be_left_out():
     frame = make_frame()
     model = quick().fit(frame)

@@ -58,6 +58,21 @@ def test_four_rows_behind_are_asked_for_besides_the_day():
     assert hours_of_origins(contexts) == [30, 36]
 
 
+def test_the_time_of_year_is_the_first_rows_and_goes_into_the_contexts():
+    tracks = pd.concat([storm(start="2000-12-31"), storm("Bob 2000", start="2000-07-01")])
+    told = storm_task.with_time_of_year(tracks)
+    angles = told.groupby("storm")[storm_task.TIME_OF_YEAR].agg(["min", "max"])
+    assert (angles.xs("min", axis=1, level=1) == angles.xs("max", axis=1, level=1)).all(axis=None)
+    np.testing.assert_allclose((told[storm_task.TIME_OF_YEAR] ** 2).sum(axis=1), 1)
+    first = told.groupby("storm")[storm_task.TIME_OF_YEAR].first()
+    np.testing.assert_allclose(first.loc["Ada 2000"], [1, 0], atol=0.02)
+    np.testing.assert_allclose(first.loc["Bob 2000"], [-1, 0], atol=0.02)
+    contexts, truth = storm_task.forecast_origins(told)
+    assert (contexts[storm_task.TIME_OF_YEAR] == first.loc[contexts["storm"]].to_numpy()).all(axis=None)
+    assert not set(storm_task.TIME_OF_YEAR) & set(truth)
+    assert not set(storm_task.TIME_OF_YEAR) & set(storm_task.forecast_origins(tracks)[0])
+
+
 def test_seasons_split_by_the_first_row():
     tracks = pd.concat([storm("Old 2012", start="2012-12-30"), storm("New 2017", start="2017-01-01")])
     train, validation, test = storm_task.split_by_season(tracks)

@@ -25,8 +25,8 @@ __all__ = [
 FACTORS, MOST_FACTORS, PRODUCTS_SHARE = (0, 5), 12, 0.08
 
 # How near a moment lies to some of those trained on, in the space of the same features, tells what products can't: a
-# storm weakens over land. So many of these at most, and one for so many values; fewer than the least are none.
-MAX_CENTRES, VALUES_A_CENTRE, LEAST_CENTRES = 100, 100, 10
+# storm weakens over land. So many of these at most, and one of so many; fewer than the least are none.
+MAX_CENTRES, MOMENTS_A_CENTRE, LEAST_CENTRES = 100, 20, 10
 
 # Standardised features are cut here: one value gone astray should not be extrapolated from. But the base of an answer
 # is a channel's last value, or the line between two, however far out; its way back to the mean is to be learned. So
@@ -35,7 +35,7 @@ LARGEST_FEATURE, LARGEST_LEVEL = 6.0, 50.0
 
 
 def location_and_scale(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation over the moments; 0 and 1 where nothing varies: (D, F) each."""
+    """Mean and standard deviation over the moments, infinite where nothing varies: (M, D, F) -> (D, F) each."""
     known = ~np.isnan(features)
     count = np.maximum(known.sum(0), 1)
     location = np.where(known, features, 0.0).sum(0) / count
@@ -49,7 +49,7 @@ def standardise(
     scale: np.ndarray,
     largest: np.ndarray | float = LARGEST_FEATURE,
 ) -> np.ndarray:
-    """What is unknown stands at the mean, 0."""
+    """In standard deviations from the mean, cut at the `largest`; what is unknown stands at the mean: (..., F)."""
     standard = ((features - location) / scale).clip(-largest, largest)
     return np.where(np.isnan(standard), 0.0, standard)
 
@@ -58,8 +58,12 @@ def knots_of(position: np.ndarray, number: int) -> np.ndarray:
     """So many places at most between which coefficients are interpolated, (K,): at the squares of equal shares of the
     positions, as more changes at short leads.
     """
-    shares = np.linspace(0, 1, number) ** 2
-    return np.unique(np.quantile(position, shares)) if len(position) else np.zeros(1)
+    if not len(position):
+        return np.zeros(1)
+    knots = np.unique(np.quantile(position, np.linspace(0, 1, number) ** 2))
+    return knots[
+        np.diff(knots, prepend=-np.inf) > 1e-3 * np.abs(knots)
+    ]  # equal but for the rounding of clocks
 
 
 def hats_at(position: np.ndarray, knots: np.ndarray) -> np.ndarray:
@@ -88,9 +92,9 @@ def products(factors: np.ndarray) -> np.ndarray:
     return PRODUCTS_SHARE * (factors[:, one] * factors[:, other]).clip(-LARGEST_FEATURE, LARGEST_FEATURE)
 
 
-def choose_centres(factors: np.ndarray, n_values: int, generator: np.random.Generator) -> np.ndarray:
-    """Some moments' factors (M, X), as many as suits so many values: (C, X)."""
-    number = min(MAX_CENTRES, n_values // VALUES_A_CENTRE, len(factors))
+def choose_centres(factors: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Some of the moments' factors, (M, X) -> (C, X)."""
+    number = min(MAX_CENTRES, len(factors) // MOMENTS_A_CENTRE)
     if number < LEAST_CENTRES or not factors.shape[1]:
         return factors[:0]
     return generator.choice(factors, number, replace=False)
@@ -110,6 +114,7 @@ def n_factors(n_channels: int, forecasts: bool) -> int:
 
 
 def n_products(n_channels: int, forecasts: bool) -> int:
+    """How many columns `products` makes of these."""
     number = n_factors(n_channels, forecasts)
     return number * (number + 1) // 2
 

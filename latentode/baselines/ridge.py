@@ -38,7 +38,7 @@ MIN_VALUES = 20
 N_KNOTS = 6
 
 # Other channels whose features a channel's regression sees, and columns that these may make, no more than one for so
-# many values.
+# many values; those of the centres come on top.
 MAX_OTHERS = 30
 MAX_COLUMNS, VALUES_A_COLUMN = 360, 4
 
@@ -85,12 +85,17 @@ class Ridge:
     Args:
         forecasts: whether queries lie behind their contexts, or among them.
         radial: adds to forecasts, where channels are few, radial basis functions of all last values and slopes, a
-            hundred at most, around moments of the training. A kernel ridge regression, then, by Nystroem's method.
+            hundred at most, around moments of the training.
 
-    Source: Williams & Seeger 2001, "Using the Nystroem method to speed up kernel machines".
+    Raises:
+        ValueError: for radial basis functions without forecasts.
+
+    Source: Broomhead & Lowe 1988, "Multivariable functional interpolation and adaptive networks", for these.
     """
 
     def __init__(self, forecasts: bool, *, radial: bool = False) -> None:
+        if radial and not forecasts:
+            raise ValueError("radial basis functions are of what a forecast sees; leave out radial=True")
         self.forecasts, self.radial = forecasts, radial
 
     def fit(
@@ -120,7 +125,9 @@ class Ridge:
         self.seen = np.sort(by_use[: MAX_OTHERS + 1])
         n_values = int((~np.isnan(truth)).sum(0).max(initial=0))
         factors = self._factors(self._own(features))
-        self.centres = choose_centres(factors, n_values, generator) if self.radial else factors[:0]
+        self.centres = factors[:0]
+        if self.radial:
+            self.centres = choose_centres(factors[np.unique(features.moment)], generator)
         n_columns = features.others.shape[2] * max(1, min(MAX_OTHERS, n_channels - 1))
         n_columns += n_products(len(self.seen), self.forecasts) + len(self.centres)
         n_columns += features.statics.shape[1]
@@ -189,9 +196,11 @@ class Ridge:
             KeyError: where something lacks.
             ValueError: where parts don't belong together, or are not finite.
         """
-        ridge = cls(forecasts, radial="centres" in learned)
+        if not len(learned["seen"]):
+            raise ValueError("a regression sees no channels")
         no_centres = np.zeros((0, n_factors(len(learned["seen"]), forecasts)))
         learned = {"centres": no_centres, **learned}  # files of before hold none
+        ridge = cls(forecasts, radial=len(learned["centres"]) > 0)
         for name in LEARNED:
             setattr(ridge, name, np.asarray(learned[name]))
         n_own, n_others = N_FEATURES[forecasts]
@@ -220,9 +229,11 @@ class Ridge:
             if knots.ndim != 1 or not len(knots) or not (np.diff(knots) > 0).all():
                 raise ValueError("a regression's knots do not increase")
         for name in LEARNED:
-            if np.isnan(getattr(ridge, name)).any() or (
-                "scale" in name and not (getattr(ridge, name) > 0).all()
-            ):
+            array, is_scale = (
+                getattr(ridge, name),
+                "scale" in name,
+            )  # a scale is infinite where nothing varies
+            if not (array > 0 if is_scale else np.isfinite(array)).all():
                 raise ValueError(f"a regression's {name} make no sense")
         return ridge
 
@@ -234,7 +245,9 @@ class Ridge:
         return of_queries(contexts, codes, times, default, self.gap)
 
     def _standardised(self, features: Features) -> tuple[np.ndarray, np.ndarray]:
-        """Own features (M, D, 1 + F) behind a constant, others' in one row with what is static (M, D' F + P)."""
+        """Own features behind a constant, (M, D, 1 + F); in one row others', what is static, products, and nearness to
+        the centres, (M, D' F + P + X (X + 1) / 2 + C).
+        """
         own = self._own(features)
         others = standardise(features.others, self.others_location, self.others_scale)[:, self.seen]
         statics = standardise(features.statics, self.statics_location, self.statics_scale)

@@ -17,6 +17,7 @@ from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 from latentode.demo.storm_task import (
     CHANNELS,
     FORECAST,
+    angle_of_year,
     error_table,
     errors,
     forecast_origins,
@@ -166,7 +167,7 @@ def _history(contexts: pd.DataFrame, hours: Sequence[int]) -> pd.DataFrame:
 
 def _features(past: pd.DataFrame) -> pd.DataFrame:
     """Channels and recent changes, and the time of year as an angle."""
-    season = 2 * np.pi * past["time"].dt.day_of_year / 365.25
+    season = angle_of_year(past["time"])
     return past.drop(columns="time").assign(cos_season=np.cos(season), sin_season=np.sin(season))
 
 

@@ -18,6 +18,7 @@ __all__ = [
     "FORECAST",
     "LEAD_HOURS",
     "TIME_OF_YEAR",
+    "angle_of_year",
     "error_table",
     "errors",
     "forecast_origins",
@@ -43,9 +44,13 @@ def split_by_season(storms: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, p
 
 def with_time_of_year(storms: pd.DataFrame) -> pd.DataFrame:
     """The same with the columns TIME_OF_YEAR: the day on which each storm's first row lies, as an angle."""
-    day = storms.groupby("storm")["time"].transform("min").dt.day_of_year
-    angle = 2 * np.pi * day / 365.25
+    angle = angle_of_year(storms.groupby("storm")["time"].transform("min"))
     return storms.assign(**dict(zip(TIME_OF_YEAR, (np.cos(angle), np.sin(angle)), strict=True)))
+
+
+def angle_of_year(times: pd.Series) -> pd.Series:
+    """The day of the year in radians, once around a year."""
+    return 2 * np.pi * times.dt.day_of_year / 365.25
 
 
 def forecast_origins(storms: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:

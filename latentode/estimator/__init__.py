@@ -102,10 +102,11 @@ class LatentODE(Fitting, Solving, Asking, Latents, Scoring, Files, BaseEstimator
             or by withheld rows, they are widened by one factor, if they seem too narrow. Means, medians, samples
             and scores stay the model's own.
         stacking: True moves answers towards a ridge regression on what the context shows (last values, slopes, means,
-            neighbours, other channels, static columns), as far as that makes them better on the series withheld for
+            neighbours, other channels, static columns; ahead, where channels are few, their products and radial
+            basis functions), as far as that makes them better on the series withheld for
             validation, by channel and by the time since its last observation or to the nearest one; mean, bands,
             samples and scores alike. With fewer than four series, and with series longer than a span, there is none.
-            A fit takes up to some minutes more where channels are many. False leaves answers to the latent ODE.
+            A fit takes up to some minutes more. False leaves answers to the latent ODE.
         dtype: "float32" or "float64".
         device: where torch computes, e.g. "cpu" or "cuda".
         random_state: an int makes a fit repeat bit for bit on one machine; None draws a new seed for

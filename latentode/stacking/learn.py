@@ -21,14 +21,14 @@ __all__ = ["learn_stack", "learn_stack_of_few"]
 
 # Numbers (rows times channels) of the series that are cut, and of contexts and hidden rows that a regression is fitted
 # to. Of forecasts each context makes features once, else each hidden row.
-MOST_OF_SERIES = 20_000_000
+MOST_OF_SERIES = 12_000_000
 MOST_NUMBERS = {"ahead": 12_000_000, "between": 2_000_000}
 
 # And those asked about at once.
 AT_ONCE = 2_000_000
 
-# How often training series are cut, on average, and how many times their rows are hidden, at most: where they are few.
-N_CUTS, N_REPEATS = 24, 4
+# Cuts of a training series, on average, and of all at most; how many times rows are hidden anew, where they are few.
+CUTS_A_SERIES, MOST_CUTS, N_REPEATS = 24, 200_000, 4
 
 # With fewer series than this, what is common to them can't be told from what is one's own.
 MIN_SERIES = 4
@@ -99,7 +99,8 @@ class _Learned:
         draws = torch.Generator().manual_seed(seed)
         most = MOST_NUMBERS[kind] // max(1, series.mask.numel())
         if kind == "ahead":
-            masks = hiding_cuts(series, draws, int(np.clip(most, 1, N_CUTS)))
+            a_series = int(np.clip(most, 1, CUTS_A_SERIES))
+            masks = hiding_cuts(series, draws, min(MOST_CUTS, a_series * len(series)))
         else:
             repeats = range(int(np.clip(most, 1, N_REPEATS)))
             masks = [mask for _ in repeats for mask in hiding_subsets(series, draws, task)]
@@ -146,7 +147,7 @@ def _fit(asked: Asked, entries: np.ndarray, kind: str, seed: int) -> Ridge | Non
     rows = np.flatnonzero(entries.any(1))
     if not len(rows):
         return None
-    return Ridge(forecasts=kind == "ahead", radial=True).fit(
+    return Ridge(forecasts=kind == "ahead", radial=kind == "ahead").fit(
         asked.contexts,
         asked.codes[rows],
         asked.times[rows],
