@@ -125,6 +125,19 @@ def test_ridge_is_scikit_learns_with_the_penalty_of_least_error():
     np.testing.assert_allclose(_ridge(columns, target, folds, n_free=0), expected, rtol=1e-7)
 
 
+def fit_ridge(asked, **settings):
+    contexts, codes, times, truth = asked
+    return Ridge(**settings).fit(
+        contexts,
+        codes,
+        times,
+        truth,
+        series=codes,
+        default=np.zeros(truth.shape[1]),
+        generator=np.random.default_rng(0),
+    )
+
+
 def two_channels(n_series, seed):
     """The first channel drifts at the rate that the second shows, which can't be told from its own past."""
     random = np.random.default_rng(seed)
@@ -142,16 +155,7 @@ def two_channels(n_series, seed):
 
 
 def test_ridge_learns_from_other_channels_and_the_lead_time():
-    contexts, codes, times, truth = two_channels(200, seed=0)
-    fitted = Ridge(forecasts=True).fit(
-        contexts,
-        codes,
-        times,
-        truth,
-        series=codes,
-        default=np.zeros(2),
-        generator=np.random.default_rng(0),
-    )
+    fitted = fit_ridge(two_channels(200, seed=0), forecasts=True)
     contexts, codes, times, truth = two_channels(50, seed=1)
     error = fitted.predict(contexts, codes, times, np.zeros(2)) - truth
     trivial = baselines.last_value(contexts, codes, times, np.zeros(2)) - truth
@@ -180,10 +184,7 @@ def curves(n_series, seed, forecasts):
 
 @pytest.mark.parametrize("forecasts", [True, False])
 def test_the_trivial_answers_are_among_ridges(forecasts):
-    contexts, codes, times, truth = curves(150, 0, forecasts)
-    ridge = Ridge(forecasts).fit(
-        contexts, codes, times, truth, series=codes, default=np.zeros(1), generator=np.random.default_rng(0)
-    )
+    ridge = fit_ridge(curves(150, 0, forecasts), forecasts=forecasts)
     contexts, codes, times, truth = curves(40, 1, forecasts)
     error = ridge.predict(contexts, codes, times, np.zeros(1)) - truth
     base = (baselines.last_value if forecasts else baselines.linear)(
@@ -209,16 +210,7 @@ def basins(n_series, seed):
 def test_radial_basis_functions_learn_what_products_cannot():
     error = {}
     for radial in (False, True):
-        contexts, codes, times, truth = basins(2000, seed=0)
-        ridge = Ridge(forecasts=True, radial=radial).fit(
-            contexts,
-            codes,
-            times,
-            truth,
-            series=codes,
-            default=np.zeros(2),
-            generator=np.random.default_rng(0),
-        )
+        ridge = fit_ridge(basins(2000, seed=0), forecasts=True, radial=radial)
         contexts, codes, times, truth = basins(200, seed=1)
         found = ridge.predict(contexts, codes, times, np.zeros(2))
         error[radial] = np.sqrt(((found - truth) ** 2).mean())
@@ -228,10 +220,8 @@ def test_radial_basis_functions_learn_what_products_cannot():
 
 
 def test_a_regression_of_before_that_knew_no_centres_is_read():
-    contexts, codes, times, truth = basins(200, seed=0)
-    ridge = Ridge(forecasts=True).fit(
-        contexts, codes, times, truth, series=codes, default=np.zeros(2), generator=np.random.default_rng(0)
-    )
+    asked = basins(200, seed=0)
+    ridge, (contexts, codes, times, _) = fit_ridge(asked, forecasts=True), asked
     learned = {name: array for name, array in ridge.learned().items() if name != "centres"}
     kept = Ridge.restored(True, learned, 2)
     found = kept.predict(contexts, codes, times, np.zeros(2))
