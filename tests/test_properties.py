@@ -345,7 +345,7 @@ PROPERTIES = {
     "rows and companions": (given(PLAIN_FRAMES, SEEDS)(rows_and_companions_do_not_matter), 14),
 }
 
-SLOW_TIMES = 20
+SLOW_TIMES = 17
 N_FRAMES = SLOW_TIMES * sum(n_examples for _, n_examples in PROPERTIES.values())
 
 
