@@ -1,13 +1,11 @@
-"""A killed fit goes on from its checkpoint to the same bits; Ctrl-C ends one with a model."""
+"""A killed fit goes on from its checkpoint to the same bits."""
 
 import contextlib
 import errno
 import json
-import multiprocessing
 import os
 import signal
 import subprocess
-import threading
 import time
 
 import numpy as np
@@ -18,15 +16,11 @@ import torch
 from latentode import LatentODE, TrainingOptions, train
 from latentode.archive import write_archive
 from latentode.elbo import elbo
-from latentode.fitting import fit as fitting
 from latentode.training import Checkpoint, checkpoint, loop
 from tests.conftest import no_room_beyond
 from tests.problems import held_waves, noisy_waves, small_model, times_nan
-from tests.unbroken import checkpoint_always, fit_and_answer, make_model, summary
-
-# Torch is imported once and for all of them.
-FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["tests.unbroken"])
+from tests.processes import start
+from tests.unbroken import checkpoint_always, make_model, summary
 
 
 @pytest.fixture
@@ -64,17 +58,6 @@ def killed_at_write(monkeypatch, number, *, amid=False):
         patched.setattr(Checkpoint, "write", killing)
         with pytest.raises(Killed):
             yield
-
-
-def start(path, answer, max_iter=60):
-    """The fit in another process, once it has begun; and whether it goes on with an earlier one."""
-    ours, theirs = FORKS.Pipe(duplex=False)
-    process = FORKS.Process(target=fit_and_answer, args=(theirs, str(path), str(answer), max_iter))
-    process.start()
-    theirs.close()
-    goes_on = ours.recv()
-    ours.close()
-    return process, goes_on
 
 
 def survive_kills(path, answer, n_kills, seed):
@@ -362,125 +345,3 @@ def test_a_path_is_a_parameter_like_others(frame, path, tmp_path):
     assert LatentODE.load(tmp_path / "m").checkpoint == str(path)
     with pytest.raises(TypeError, match="checkpoint"):
         make_model(True).fit(frame)
-
-
-# ---------------------------------------------------------------- Ctrl-C
-
-
-def interrupt_at(iteration):
-    def progress(record):
-        if record.iteration >= iteration:
-            raise KeyboardInterrupt
-
-    return progress
-
-
-def fit(progress, pairs=None):
-    model = small_model()
-    options = TrainingOptions(max_iter=40, n_checks=20, batch_size=8)
-    generator = torch.Generator().manual_seed(0)
-    return model, train(model, noisy_waves(), options, generator, validation=pairs, progress=progress)
-
-
-def test_an_interrupt_keeps_the_best_weights():
-    pairs = held_waves()
-    model, history = fit(interrupt_at(12), pairs)
-    assert [record.ended for record in history] == [""] * 5 + ["interrupt"]
-    assert not model.training
-    best = max(record.validation for record in history)
-    assert loop._score(model, pairs) == best
-
-
-def test_an_interrupt_without_validation_keeps_the_weights_of_the_last_check():
-    seen = []
-    sound = small_model()
-    options = TrainingOptions(max_iter=40, n_checks=20, batch_size=8)
-    train(
-        sound,
-        noisy_waves(),
-        options,
-        torch.Generator().manual_seed(0),
-        progress=lambda _: seen.append({name: tensor.clone() for name, tensor in sound.state_dict().items()}),
-    )
-    model, _ = fit(interrupt_at(12))
-    assert all(torch.equal(tensor, seen[5][name]) for name, tensor in model.state_dict().items())
-
-
-def test_an_interrupt_works_in_a_thread():
-    found = []
-    thread = threading.Thread(target=lambda: found.append(fit(interrupt_at(6))[1]))
-    thread.start()
-    thread.join()
-    assert found[0][-1].ended == "interrupt"
-
-
-def test_an_interrupt_before_the_first_check_is_raised(frame, monkeypatch):
-    def interrupting(*_, **__):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(loop, "elbo", interrupting)
-    model = make_model(None, 20)
-    with pytest.raises(KeyboardInterrupt):
-        model.fit(frame)
-    assert not hasattr(model, "module_")
-
-
-@pytest.mark.usefixtures("always")
-def test_a_second_interrupt_is_raised(frame, path, monkeypatch):
-    def interrupting(*_, **__):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Checkpoint, "write", interrupting)  # the first, amid training
-    with monkeypatch.context() as patched:
-        patched.setattr(fitting, "_probe", interrupting)  # the second, after it
-        with pytest.raises(KeyboardInterrupt):
-            make_model(path, 20).fit(frame)
-    said = "training was interrupted after its check at step 1 of 20"
-    with pytest.warns(UserWarning, match=said) as caught:
-        model = make_model(path, 20).fit(frame)
-    assert caught[0].filename == __file__  # it points at the line that called fit
-    assert model.history_.ended.tolist() == ["interrupt"]
-
-
-@pytest.mark.usefixtures("always")
-@pytest.mark.filterwarnings("ignore:training was interrupted")
-def test_an_interrupted_warm_start_goes_on_from_what_it_had_started_from(frame, path, monkeypatch):
-    def model():
-        return make_model(None, 10).fit(frame).set_params(warm_start=True, checkpoint=path, max_iter=12)
-
-    expected = summary(model().fit(frame))
-    cut_off = model()
-    write, count = Checkpoint.write, iter(range(100))
-
-    def interrupting(self, *packed):
-        write(self, *packed)
-        if next(count) == 4:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(Checkpoint, "write", interrupting)
-    cut_off.fit(frame)
-    assert cut_off.history_.ended.iloc[-1] == "interrupt"
-    assert path.exists()
-    assert summary(cut_off.fit(frame)) == expected
-
-
-def test_a_fit_that_ended_says_why(frame):
-    history = make_model(None, 20).fit(frame).history_
-    assert history.ended.tolist() == [""] * (len(history) - 1) + ["max_iter"]
-
-
-def test_ctrl_c_ends_a_fit_with_a_model(path, tmp_path):
-    process, _ = start(path, tmp_path / "answer", 20_000)
-    while not path.exists():  # its first check
-        time.sleep(0.05)
-        assert process.is_alive()
-    os.kill(process.pid, signal.SIGINT)
-    process.join(300)
-    assert process.exitcode == 0
-    answer = json.loads((tmp_path / "answer").read_text())
-    assert answer["finite"]
-    assert "interrupt" in answer["history"]["ended"].values()
-    (message,) = [text for text in answer["warnings"] if "interrupted" in text]
-    assert "training was interrupted after its check at step" in message
-    assert f"The same call of fit goes on from the checkpoint {path}" in message
-    assert path.exists()

@@ -257,6 +257,7 @@ class Ridge:
         return np.concatenate([constant, own], axis=2), np.concatenate(told, axis=1)
 
     def _own(self, features: Features) -> np.ndarray:
+        """Standardised: (M, D, F)."""
         largest = np.where(np.arange(features.own.shape[2]) < 2, LARGEST_LEVEL, LARGEST_FEATURE)
         return standardise(features.own, self.location, self.scale, largest)
 
