@@ -30,6 +30,7 @@ AS_USED = "as used"
 Settings = Mapping[str, Any]
 VARIANTS: dict[str, Settings] = {
     AS_USED: {},
+    "stacking=False": {"stacking": False},
     "residual=None": {"residual": None},
     "residual='ou'": {"residual": "ou"},
     "residual='matern32'": {"residual": "matern32"},

@@ -38,7 +38,7 @@ LEVEL = 90
 
 # %%
 def make_model(max_iter: int = 600, random_state: int = 0, verbose: int = 1) -> LatentODE:
-    """Forecasts only are asked for, which a regression may help; the rest is left to the defaults.
+    """Forecasts only are asked for; the rest is left to the defaults.
 
     The central pressure is no target, but says much about the wind to come; where a storm turns depends on the season.
     """
@@ -48,7 +48,6 @@ def make_model(max_iter: int = 600, random_state: int = 0, verbose: int = 1) -> 
         value_cols=["lat", "long", "wind", "pressure"],
         static_cols=TIME_OF_YEAR,
         task="extrapolate",
-        stacking=True,
         max_iter=max_iter,
         random_state=random_state,
         verbose=verbose,

@@ -14,7 +14,7 @@ from latentode.stacking.stack import Kinds
 from latentode.stacking.weights import CHANNEL_PRIOR, MOST, PRIOR, PRIOR_WEIGHT, learn_weights
 from tests.conftest import make_frame, quick
 
-SETTINGS = {"max_iter": 30, "random_state": 0, "stacking": True}
+SETTINGS = {"max_iter": 30, "random_state": 0}
 ECHO_NOISE = 0.2
 
 
@@ -242,11 +242,11 @@ def test_forged_centres_are_refused(stacked, name, value, complaint):
 
 def test_it_can_be_left_out():
     frame = make_frame()
-    model = quick().fit(frame)
+    assert "ridge regression" in quick().fit(frame).summary().facts["stacking"]
+    model = quick(stacking=False).fit(frame)
     assert model.fitted_.stack is None
     assert not hasattr(model, "stacking_")
     assert "stacking" not in model.summary().facts
-    assert "ridge regression" in quick(stacking=True).fit(frame).summary().facts["stacking"]
 
 
 def test_few_series_are_cross_fitted():

@@ -59,7 +59,7 @@ class FittingProblem:
     seed: int
     verbose: int
     calibrate: bool = True
-    stacking: bool = False
+    stacking: bool = True
     start: Fitted | None = None
     checkpoint: Checkpoint | None = None
     span: float | None = None
