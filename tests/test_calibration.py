@@ -400,7 +400,8 @@ def test_bands_that_few_series_widened_are_read_back(fitted, frame, tmp_path):
 def test_rows_withheld_of_few_series_widen_bands_that_miss_them():
     """A model of one step knows nothing, and of nothing withheld nothing is learned."""
     few, _ = make_oscillator(n_series=5, noise=0.01, seed=0)
-    settings = {"id_col": "series", "time_col": "time", "residual": None, "max_iter": 1, "random_state": 0}
+    settings = {"id_col": "series", "time_col": "time", "residual": None, "stacking": False}
+    settings |= {"max_iter": 1, "random_state": 0}
     assert LatentODE(**settings).fit(few).fitted_.calibration.factor > 1.2
     assert LatentODE(**settings, validation_fraction=0.0).fit(few).fitted_.calibration is None
 

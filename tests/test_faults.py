@@ -196,7 +196,7 @@ def test_forecasts_stay_finite_a_hundred_spans_ahead(fitted, frame):
 def test_a_long_fit_stays_finite_a_hundred_spans_ahead():
     observed, _ = make_oscillator(n_series=40, seed=0)
     for residual in ("ou", "matern32", "iou", None):
-        model = LatentODE("series", "time", residual=residual, max_iter=600, random_state=0).fit(observed)
+        model = LatentODE("series", "time", residual=residual, max_iter=300, random_state=0).fit(observed)
         ahead = model.forecast(observed, 1000.0, steps=50, level=[50, 90])
         assert np.isfinite(ahead.to_numpy()).all()
 
