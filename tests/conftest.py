@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import signal
 from collections.abc import Iterator
@@ -20,8 +21,9 @@ from latentode import LatentODE
 from latentode.datasets import make_oscillator
 
 mpl.use("Agg")
-# The models here are tiny: a second thread would cost more in waiting than it does in work.
+# The models here are tiny: a second thread would cost more in waiting than it does in work. In other processes too.
 torch.set_num_threads(1)
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # No example has a time limit: the first fit of a process loads much.
 settings.register_profile(

@@ -91,7 +91,7 @@ def test_ten_blood_samples_a_patient_are_enough(blood_model, task):
 @pytest.fixture(scope="module")
 def blood_model():
     """By default settings; what two hundred other patients tell."""
-    model = LatentODE("patient", "hours", max_iter=1000, random_state=0).fit(blood_samples(200, seed=0))
+    model = LatentODE("patient", "hours", max_iter=600, random_state=0).fit(blood_samples(200, seed=0))
     return model, blood_samples(60, seed=1)
 
 
