@@ -15,7 +15,7 @@ others held 0.2 (spirals) to 1 (PhysioNet 2012) points more at 90 %, as much as 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -218,10 +218,12 @@ class _Sample:
     weight: np.ndarray
     series: np.ndarray
 
-    def where(self, chosen: np.ndarray, weight: np.ndarray | None = None) -> _Sample:
-        weight = self.weight if weight is None else weight
-        chosen = chosen & (weight > 0)
-        return _Sample(self.score[chosen], weight[chosen], self.series[chosen])
+    def take(self, chosen: np.ndarray) -> _Sample:
+        return _Sample(self.score[chosen], self.weight[chosen], self.series[chosen])
+
+    def weighed(self, weight: np.ndarray) -> _Sample:
+        """Those whose weights are not 0."""
+        return replace(self, weight=weight).take(np.flatnonzero(weight > 0))
 
     @classmethod
     def of(cls, hidden: HiddenScores, series: np.ndarray, chosen: np.ndarray) -> _Sample:
@@ -285,8 +287,9 @@ def _fit_curves(sample: _Sample, lead: np.ndarray, channel: np.ndarray, n_channe
     whole = sample.curve()
     scores = np.empty((len(knots), n_channels, len(GRID)))
     for number in range(n_channels):
-        own = channel == number
-        of_channel = sample.where(own).curve(whole)
+        own = np.flatnonzero(channel == number)
+        of_channel = sample.take(own)
+        curve = of_channel.curve(whole)
         for knot in range(len(knots)):
-            scores[knot, number] = sample.where(own, near[:, knot]).curve(of_channel)
+            scores[knot, number] = of_channel.weighed(near[own, knot]).curve(curve)
     return Curves(torch.from_numpy(knots), torch.from_numpy(scores))

@@ -11,7 +11,7 @@ __all__ = ["hiding_contexts", "hiding_cuts", "hiding_subsets"]
 
 # Contexts of each series: cuts that show this share of the rows at least, and subsets that hide so much at most. Of
 # models that only fill gaps more of the latter, and sparser ones: where one row in ten of the hopper is shown their
-# bands of 90 % held 87 % of validation series, and 84 % by the others' contexts.
+# bands of 90 % held 87 % of validation series, and 84 % by the others' contexts. A third of each where that is enough.
 N_CUTS, N_SUBSETS, LEAST_SHOWN, MOST_HIDDEN = 6, 3, 0.25, 0.8
 N_CUTS_BETWEEN, N_SUBSETS_BETWEEN, MOST_HIDDEN_BETWEEN = 2, 7, 0.95
 
@@ -22,7 +22,7 @@ LEAST_CUT = 0.12
 
 
 def hiding_contexts(
-    collection: SeriesCollection, generator: torch.Generator, task: str = "both"
+    collection: SeriesCollection, generator: torch.Generator, task: str = "both", *, fewer: bool = False
 ) -> list[Tensor]:
     """What is shown of each series to see how well the rest is predicted, whatever the model is for.
 
@@ -30,12 +30,17 @@ def hiding_contexts(
     task="interpolate" up to nineteen in twenty. A context that would repeat an earlier one of the same series hides
     nothing.
 
+    Args:
+        fewer: a third of the contexts.
+
     Shapes:
         -> (R,) bool masks, the cuts first.
     """
     phase = torch.rand(len(collection), generator=generator)
     between = task == "interpolate"
     n_cuts, n_subsets = (N_CUTS_BETWEEN, N_SUBSETS_BETWEEN) if between else (N_CUTS, N_SUBSETS)
+    if fewer:
+        n_cuts, n_subsets = -(-n_cuts // 3), -(-n_subsets // 3)
     most = MOST_HIDDEN_BETWEEN if between else MOST_HIDDEN
     return [*_cuts(collection, phase, n_cuts), *_subsets(collection, phase, n_subsets, most, generator)]
 

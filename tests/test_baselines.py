@@ -1,7 +1,6 @@
 """The trivial answers against numpy's, pandas' and scipy's, one series at a time."""
 
 import numpy as np
-import pandas as pd
 import pytest
 from scipy.interpolate import PchipInterpolator
 from sklearn.linear_model import Ridge as SklearnRidge
@@ -9,7 +8,7 @@ from sklearn.linear_model import Ridge as SklearnRidge
 from latentode import baselines
 from latentode.baselines import Contexts, Ridge
 from latentode.baselines.design import choose_centres, knots_of, nearness
-from latentode.baselines.ridge import N_FOLDS, PENALTIES, _ridge
+from latentode.baselines.ridge import MAX_OTHERS, MIN_VALUES, N_FOLDS, PENALTIES, _folds, _ridge
 
 DEFAULT = np.array([10.0, 20.0, 30.0])
 
@@ -259,23 +258,64 @@ def test_radial_basis_functions_are_of_forecasts_only():
         Ridge(forecasts=False, radial=True)
 
 
-def test_ridge_without_anything_to_learn_from_is_its_base():
-    series, contexts, codes, times = irregular()
+def test_ridge_of_few_values_is_its_base():
+    _, contexts, codes, times = irregular()
+    random = np.random.default_rng(2)
     for forecasts, base in ((True, "last_value"), (False, "linear")):
         later = times + 20 if forecasts else times
+        truth = np.full((MIN_VALUES, 3), np.nan)
+        truth[1:, 0] = random.normal(size=MIN_VALUES - 1)  # too few
+        truth[:, 1] = random.normal(size=MIN_VALUES)
         ridge = Ridge(forecasts).fit(
             contexts,
-            codes[:10],
-            later[:10],
-            np.full((10, 3), np.nan),
-            series=codes[:10],
+            codes[:MIN_VALUES],
+            later[:MIN_VALUES],
+            truth,
+            series=codes[:MIN_VALUES],
             default=DEFAULT,
             generator=np.random.default_rng(0),
         )
         found = ridge.predict(contexts, codes, later, DEFAULT)
-        np.testing.assert_allclose(found, getattr(baselines, base)(contexts, codes, later, DEFAULT))
-    assert pd.notna(found).all()
-    assert len(series) == len(contexts)
+        trivial = getattr(baselines, base)(contexts, codes, later, DEFAULT)
+        np.testing.assert_allclose(found[:, [0, 2]], trivial[:, [0, 2]])
+        assert np.abs(found[:, 1] - trivial[:, 1]).max() > 0.1
+
+
+@pytest.mark.parametrize("forecasts", [True, False])
+def test_ridge_of_many_channels_sees_those_that_are_observed_most(forecasts):
+    """Each channel is what the fourth is, a while later; most are seen once in three times."""
+    random = np.random.default_rng(0)
+    n_channels, n_rows = MAX_OTHERS + 10, 8
+    series = []
+    for _ in range(60):
+        values = random.normal(size=(n_rows, n_channels))
+        values[:, 4:][random.random((n_rows, n_channels - 4)) < 2 / 3] = np.nan
+        series.append((np.arange(float(n_rows)), values))
+    contexts = Contexts.of(series)
+    codes = np.arange(60).repeat(2)
+    times = n_rows + 0.5 if forecasts else 3.5
+    last = np.array([values[-1, 3] if forecasts else values[3:5, 3].mean() for _, values in series])[codes]
+    truth = np.tile(last[:, None], n_channels)
+    asked = contexts, codes, np.full(len(codes), times)
+    default = np.zeros(n_channels)
+    ridge = Ridge(forecasts).fit(*asked, truth, series=codes, default=default, generator=random)
+    assert len(ridge.seen) == MAX_OTHERS + 1
+    assert np.isin(np.arange(4), ridge.seen).all()
+    error = ridge.predict(*asked, default) - truth
+    assert np.sqrt(np.mean(error**2)) < 0.5 * truth.std()
+
+
+def test_of_few_series_what_is_asked_again_lies_in_one_fold():
+    series = np.array([0, 1, 0, 1, 0, 1, 0, 0])
+    times = np.array([1.0, 5.0, 2.0, 6.0, 1.0, 5.0, 3.0, 2.0])
+    folds = _folds(series, times, np.random.default_rng(0))
+    places = set(zip(series, times, folds, strict=True))
+    assert len(places) == 5  # as many as questions
+    assert set(folds) == set(range(N_FOLDS))
+    many = np.arange(20).repeat(3)
+    folds = _folds(many, np.tile([0.0, 1.0, 2.0], 20), np.random.default_rng(0))
+    assert (folds.reshape(20, 3) == folds[::3, None]).all()
+    assert np.bincount(folds).tolist() == [12] * N_FOLDS
 
 
 def test_ridge_meets_channels_and_contexts_without_values():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from latentode.hiding import LEAST_CUT, hiding_cuts
+from latentode.hiding import LEAST_CUT, hiding_contexts, hiding_cuts
 from latentode.series import SeriesCollection
 
 
@@ -58,3 +58,12 @@ def test_series_too_short_to_be_cut_hide_nothing(lengths):
     masks = hiding_cuts(collection_of(*lengths), torch.Generator().manual_seed(0), 5)
     assert len(masks) == 1
     assert masks[0].all()
+
+
+@pytest.mark.parametrize(("task", "n_cuts", "n_subsets"), [("both", 2, 1), ("interpolate", 1, 3)])
+def test_fewer_contexts_hide_of_short_series_too(task, n_cuts, n_subsets):
+    collection = collection_of(*[2] * 50)
+    contexts = hiding_contexts(collection, torch.Generator().manual_seed(0), task, fewer=True)
+    assert len(contexts) == n_cuts + n_subsets
+    assert (~contexts[0]).sum() == 50  # the second row of each
+    assert all(context.all() for context in contexts[1:n_cuts])  # the same again hides nothing

@@ -131,12 +131,17 @@ def test_a_fit_that_ended_says_why(frame):
 
 def test_ctrl_c_ends_a_fit_with_a_model(path, tmp_path):
     process, _ = start(path, tmp_path / "answer", 20_000)
-    while not path.exists():  # its first check
-        time.sleep(0.05)
-        assert process.is_alive()
-    os.kill(process.pid, signal.SIGINT)
-    process.join(300)
-    assert process.exitcode == 0
+    try:
+        deadline = time.monotonic() + 300
+        while not path.exists():  # its first check
+            time.sleep(0.05)
+            assert process.is_alive()
+            assert time.monotonic() < deadline
+        os.kill(process.pid, signal.SIGINT)
+        process.join(300)
+        assert process.exitcode == 0
+    finally:
+        process.kill()
     answer = json.loads((tmp_path / "answer").read_text())
     assert answer["finite"]
     assert "interrupt" in answer["history"]["ended"].values()

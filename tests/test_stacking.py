@@ -9,10 +9,14 @@ import torch
 
 from latentode import LatentODE, SeriesBatch
 from latentode.baselines import Contexts, Ridge
+from latentode.calibration import HiddenScores
+from latentode.inference import pieces
 from latentode.stacking import Member, Stack, Weights
-from latentode.stacking.stack import Kinds
+from latentode.stacking.asked import Asked
+from latentode.stacking.learn import N_FOLDS
+from latentode.stacking.stack import KINDS, Kinds
 from latentode.stacking.weights import CHANNEL_PRIOR, MOST, PRIOR, PRIOR_WEIGHT, learn_weights
-from tests.conftest import make_frame, quick
+from tests.made import ragged
 
 SETTINGS = {"max_iter": 30, "random_state": 0}
 ECHO_NOISE = 0.2
@@ -84,8 +88,19 @@ def test_few_series_are_held_back_by_the_prior(n_series):
     assert found == pytest.approx(wanted, abs=2e-3)
 
 
-def test_a_regression_that_never_helps_has_no_weights():
-    assert learn_weights(**made_gaps(lambda lead: -0.5 + 0 * lead, 400, noise=0.1)) is None
+@pytest.mark.parametrize("n_series", [1, 2, 4, 400])
+def test_a_regression_that_never_helps_has_no_weights(n_series):
+    """Not even the prior's, where few series tell."""
+    assert learn_weights(**made_gaps(lambda lead: -0.5 + 0 * lead, n_series, noise=0.1)) is None
+
+
+def test_a_channel_that_a_regression_harms_is_left_alone():
+    helped, harmed = (made_gaps(lambda lead, w=w: w + 0 * lead, 3, noise=0.1) for w in (0.4, -0.4))
+    both = {name: np.concatenate([helped[name], harmed[name]]) for name in helped if name != "n_channels"}
+    both["channel"] = np.repeat([0, 1], len(helped["gap"]))
+    found = learn_weights(**both, n_channels=2)
+    assert found.usual[0] > 0.2
+    assert found.usual[1] == 0
 
 
 def test_a_channel_that_tells_nothing_goes_by_the_others():
@@ -187,7 +202,8 @@ def test_mean_samples_and_density_are_moved_alike(stacked):
     assert stacked.score(ahead) > bare.score(ahead) + 0.1
 
 
-def test_companions_and_chunks_change_nothing(stacked):
+def test_companions_and_chunks_change_nothing(stacked, monkeypatch):
+    monkeypatch.setattr(pieces, "CHUNK_NUMBERS", 20_000)  # a few series
     asked = echoes(40, seed=3)
     together = stacked.forecast(asked, 4.0, 4)
     alone = stacked.forecast(asked[asked["series"] == 7], 4.0, 4)
@@ -240,10 +256,26 @@ def test_forged_centres_are_refused(stacked, name, value, complaint):
         Stack.unpack(tensors | {name: value(tensors[name])}, 2, 0)
 
 
-def test_it_can_be_left_out():
-    frame = make_frame()
-    assert "ridge regression" in quick().fit(frame).summary().facts["stacking"]
-    model = quick(stacking=False).fit(frame)
+def test_many_queries_are_moved_in_pieces(stacked, monkeypatch):
+    asked = echoes(2, seed=3)
+    times = np.linspace(0, 20, 300)
+    whole = stacked.sample(asked, times, n_samples=2)
+    monkeypatch.setattr(pieces, "CHUNK_NUMBERS", 20_000)
+    pd.testing.assert_frame_equal(stacked.sample(asked, times, n_samples=2), whole, rtol=1e-5, atol=1e-6)
+
+
+def test_two_times_that_single_precision_can_not_tell_apart_are_answered(stacked):
+    context = batch_of(
+        [0.1, 0.7, 0.9, 0.9 + 1e-9, 1.0], [[1.0, 0.0], [2.0, 1.0], [0.0, 2.0], [1.0, 1.0], [0.0, 0.0]]
+    )
+    context = SeriesBatch(context.times.float(), context.values.float(), context.mask)
+    asked = torch.tensor([[0.5, 0.8, 0.95, 1.5]])
+    assert stacked.fitted_.stack.shift(context, asked, torch.zeros(1, 4, 2)).isfinite().all()
+
+
+def test_it_can_be_left_out(stacked):
+    assert "ridge regression" in stacked.summary().facts["stacking"]
+    model = LatentODE("series", "day", stacking=False, **SETTINGS).fit(echoes(40))
     assert model.fitted_.stack is None
     assert not hasattr(model, "stacking_")
     assert "stacking" not in model.summary().facts
@@ -259,12 +291,69 @@ def test_few_series_are_cross_fitted():
     assert few.fitted_.stack is None
 
 
+def test_where_no_series_are_withheld_a_few_regressions_tell_of_all(monkeypatch):
+    fits = []
+
+    def counted(self, *arguments, **settings):
+        fits.append(self)
+        return fit(self, *arguments, **settings)
+
+    fit = Ridge.fit
+    monkeypatch.setattr(Ridge, "fit", counted)
+    model = LatentODE("series", "day", validation_fraction=0.0, **SETTINGS).fit(echoes(60))
+    assert model.stacking_.loc["echo", "ahead"] > 0.2
+    assert len(fits) == len(KINDS) * (1 + N_FOLDS)
+
+
+def test_an_interrupted_regression_leaves_answers_to_the_model(monkeypatch):
+    def interrupted(*_arguments, **_settings):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Ridge, "fit", interrupted)
+    with pytest.warns(UserWarning, match="regressions beside the model was interrupted after training"):
+        model = LatentODE("series", "day", **SETTINGS).fit(echoes(20))
+    assert model.fitted_.stack is None
+    assert model.predict(echoes(2)).notna().all(axis=None)
+
+
 def test_long_series_are_answered_by_the_model_alone(stacked):
     long = echoes(1, n_rows=600, seed=5)
     at = pd.DataFrame({"series": 0, "day": [599.5, 602.0]})
     np.testing.assert_array_equal(stacked.predict(long, at), without_stack(stacked).predict(long, at))
     model = LatentODE("series", "day", **SETTINGS).fit(pd.concat([echoes(12), long.assign(series=99)]))
     assert model.fitted_.stack is None
+
+
+# ------------------------------------------------------------------ what it is learned from
+
+
+def test_what_a_model_said_finds_its_question():
+    """Each hidden value of each mask, by looking it up."""
+    collection = ragged(lengths=(5, 0, 9), n_channels=2)
+    masks = [torch.arange(14) % 3 != number for number in (0, 1)]
+    asked = Asked.of(collection, masks)
+    shown = np.stack([mask.numpy() for mask in masks])
+    context, row = np.nonzero(~shown)
+    nothing = np.zeros(len(row))
+    said = HiddenScores(
+        score=nothing,
+        lead=nothing,
+        between=nothing > 0,
+        channel=np.ones(len(row), dtype=int),
+        row=row,
+        mean=100.0 * context + row,
+        trajectory=nothing,
+        shift=nothing,
+        context=context,
+    )
+    found = asked.answered(said)
+    assert np.isnan(found[:, 0]).all()
+    np.testing.assert_array_equal(found[:, 1], 100.0 * asked.mask + asked.row)
+    np.testing.assert_allclose(asked.times, collection.times.numpy()[asked.row])
+    for code, mask, series in zip(asked.codes, asked.mask, asked.series, strict=True):
+        known = np.flatnonzero(shown[mask] & (collection.series_of_rows.numpy() == series))
+        its = slice(*asked.contexts.starts[code : code + 2])
+        np.testing.assert_allclose(asked.contexts.times[its], collection.times.numpy()[known])
 
 
 # ------------------------------------------------------------------ the regression itself

@@ -43,7 +43,7 @@ class Contexts:
     def n_channels(self) -> int:
         return self.values.shape[1]
 
-    @property
+    @cached_property
     def codes(self) -> np.ndarray:
         """Number of each row's context: (R,)."""
         return np.repeat(np.arange(len(self)), np.diff(self.starts))

@@ -61,10 +61,8 @@ def knots_of(position: np.ndarray, number: int) -> np.ndarray:
     if not len(position):
         return np.zeros(1)
     knots = np.unique(np.quantile(position, np.linspace(0, 1, number) ** 2))
-    apart = np.diff(knots, prepend=-np.inf) > 1e-3 * np.abs(
-        knots
-    )  # else they are equal but for the rounding of clocks
-    return knots[apart]
+    # Nearer ones are equal but for the rounding of clocks.
+    return knots[np.diff(knots, prepend=-np.inf) > 1e-3 * np.abs(knots)]
 
 
 def hats_at(position: np.ndarray, knots: np.ndarray) -> np.ndarray:

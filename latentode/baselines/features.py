@@ -9,10 +9,13 @@ import numpy as np
 from latentode.baselines.contexts import Contexts, Neighbours
 from latentode.baselines.trivial import between, first_known, hermite, linear
 
-__all__ = ["LAGS", "Features", "of_contexts", "of_queries", "typical_gaps"]
+__all__ = ["N_FEATURES", "Features", "of_contexts", "of_queries", "typical_gaps"]
 
 # Observations, and typical gaps of time, back to which slopes and changes are taken.
 LAGS = (1, 2, 3, 4)
+
+# Features that a channel tells of itself and to the others, by whether a regression forecasts.
+N_FEATURES = {True: (5 + 2 * len(LAGS), 5), False: (9, 5)}
 
 
 @dataclass(frozen=True)
@@ -55,10 +58,10 @@ def of_contexts(
     changes = [last - linear(contexts, everyone, end - lag * np.median(gap), nothing) for lag in LAGS]
     age = np.log1p((end[:, None] - last_time) / gap)
     behind = contexts.means - last
-    observed = np.isnan(last).astype(np.float64)
+    unknown = np.isnan(last).astype(np.float64)
     length = np.broadcast_to(np.log1p((end - beginning)[:, None] / gap), last.shape)
-    own = np.stack([last, behind, age, length, observed, *slopes, *changes], axis=2)
-    others = np.stack([last, behind, slopes[0], changes[-1], observed], axis=2)
+    own = np.stack([last, behind, age, length, unknown, *slopes, *changes], axis=2)
+    others = np.stack([last, behind, slopes[0], changes[-1], unknown], axis=2)
     base, statics = first_known(last, default), _statics(contexts, everyone)
     return Features(base, own, others, codes, times - end[codes], statics)
 
@@ -81,13 +84,13 @@ def of_queries(
     from_left = arriving * left * (1 - share)
     from_right = -leaving * right * share
     mean = contexts.means[codes] - line
-    observed = np.isnan(contexts.means[codes]).astype(np.float64)
+    unknown = np.isnan(contexts.means[codes]).astype(np.float64)
     width = np.log1p((left + right) / gap)
     own = np.stack(
-        [line, mean, cubic, near.left - line, near.right - line, from_left, from_right, width, observed],
+        [line, mean, cubic, near.left - line, near.right - line, from_left, from_right, width, unknown],
         axis=2,
     )
-    others = np.stack([line, mean, cubic, near.right - near.left, observed], axis=2)
+    others = np.stack([line, mean, cubic, near.right - near.left, unknown], axis=2)
     position = np.fmin.reduce(nearest, axis=1, initial=np.inf)
     position = np.where(np.isfinite(position), position, 0.0)
     return Features(line, own, others, np.arange(len(codes)), position, _statics(contexts, codes))

@@ -24,7 +24,7 @@ from latentode.baselines.design import (
     products,
     standardise,
 )
-from latentode.baselines.features import LAGS, Features, of_contexts, of_queries, typical_gaps
+from latentode.baselines.features import N_FEATURES, Features, of_contexts, of_queries, typical_gaps
 
 __all__ = ["Ridge"]
 
@@ -37,14 +37,14 @@ MIN_VALUES = 20
 # Knots in the lead time between which coefficients change linearly.
 N_KNOTS = 6
 
-# Other channels whose features a channel's regression sees, and columns that these may make, no more than one for so
-# many values; those of the centres come on top.
+# Other channels whose features a channel's regression sees. Their coefficients have more knots than two while these
+# make no more columns, and no more than one for so many values; those of the centres come on top.
 MAX_OTHERS = 30
 MAX_COLUMNS, VALUES_A_COLUMN = 360, 4
 
 N_FOLDS = 5
 
-# What `Ridge.fit` learns, and how many features a channel tells of itself and of the others, by whether it forecasts.
+# What `Ridge.fit` learns.
 LEARNED = (
     "gap",
     "location",
@@ -60,7 +60,6 @@ LEARNED = (
     "coefficients",
     "others_coefficients",
 )
-N_FEATURES = {True: (5 + 2 * len(LAGS), 5), False: (9, 5)}
 
 # Penalties tried, per value; features are standardised.
 PENALTIES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
@@ -72,7 +71,8 @@ class Ridge:
     For forecasts it adds to the last value: a linear combination of the channel's last value, mean, age of
     the last value, slopes to the four observations before it, changes since one to four usual gaps ago, of
     the other channels' values, means, slopes and changes, and where channels are few of products of two last
-    values or slopes. Coefficients change with the lead time, linearly between six knots. For interpolation it
+    values or slopes. Coefficients change with the lead time, linearly between six knots (others' two to six). For
+    interpolation it
     adds to the linear one: of the difference to the cubic one, the neighbours, slopes beyond them, the mean,
     and the other channels' interpolated values; here coefficients change with the distance to the nearest
     row. In both it sees the static features of a series, where contexts hold them. So last value, constant
@@ -149,18 +149,17 @@ class Ridge:
             moment = features.moment[rows]
             target = truth[rows, channel] - features.base[moment, channel]
             unit = _unit(target, hats[rows])
+            told = others[moment]
+            told[:, self._columns_of(channel)] = 0.0  # and so will be their coefficients
             columns = np.concatenate(
                 [
                     between_knots(own[moment, channel], hats[rows]),
-                    between_knots(self._without(others, channel)[moment], others_hats[rows]),
+                    between_knots(told, others_hats[rows]),
                 ],
                 axis=1,
             )
             columns /= unit[:, None]
-            present, number = np.unique(series[rows], return_inverse=True)
-            folds = generator.permutation(len(present))[number] % N_FOLDS
-            if len(present) < N_FOLDS:  # of few series, stretches of queries
-                folds = np.arange(len(rows)) * N_FOLDS // len(rows)
+            folds = _folds(series[rows], times[rows], generator)
             found = _ridge(columns, target / unit, folds, n_free=len(self.knots))
             self.coefficients[channel], self.others_coefficients[channel] = found[:n_own], found[n_own:]
         return self
@@ -229,11 +228,9 @@ class Ridge:
             if knots.ndim != 1 or not len(knots) or not (np.diff(knots) > 0).all():
                 raise ValueError("a regression's knots do not increase")
         for name in LEARNED:
-            array, is_scale = (
-                getattr(ridge, name),
-                "scale" in name,
-            )  # a scale is infinite where nothing varies
-            if not (array > 0 if is_scale else np.isfinite(array)).all():
+            array = getattr(ridge, name)
+            # A scale is infinite where nothing varies.
+            if not (array > 0 if "scale" in name else np.isfinite(array)).all():
                 raise ValueError(f"a regression's {name} make no sense")
         return ridge
 
@@ -249,7 +246,9 @@ class Ridge:
         the centres, (M, D' F + P + X (X + 1) / 2 + C).
         """
         own = self._own(features)
-        others = standardise(features.others, self.others_location, self.others_scale)[:, self.seen]
+        others = standardise(
+            features.others[:, self.seen], self.others_location[self.seen], self.others_scale[self.seen]
+        )
         statics = standardise(features.statics, self.statics_location, self.statics_scale)
         constant = np.ones((*own.shape[:2], 1))
         factors = self._factors(own)
@@ -264,15 +263,23 @@ class Ridge:
     def _factors(self, own: np.ndarray) -> np.ndarray:
         return factors_of(own[:, self.seen], self.forecasts)
 
-    def _without(self, others: np.ndarray, channel: int) -> np.ndarray:
-        """What the other channels tell: a channel's own columns are 0, and so will be their coefficients."""
-        place = np.flatnonzero(self.seen == channel)
-        if not len(place):
-            return others
+    def _columns_of(self, channel: int) -> slice:
+        """What the channel tells among the columns of all others."""
         n_features = self.others_scale.shape[1]
-        others = others.copy()
-        others[:, place[0] * n_features : (place[0] + 1) * n_features] = 0.0
-        return others
+        place = np.flatnonzero(self.seen == channel)
+        return slice(place[0] * n_features, (place[0] + 1) * n_features) if len(place) else slice(0)
+
+
+def _folds(series: np.ndarray, times: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Which of N_FOLDS each value is in: whole series, or of fewer of these stretches of time, so that what is asked
+    from several contexts lies in one: (n,).
+    """
+    present, number = np.unique(series, return_inverse=True)
+    folds = generator.permutation(len(present))[number] % N_FOLDS
+    if len(present) < N_FOLDS:
+        values, place = np.unique(np.stack([series, times]), axis=1, return_inverse=True)
+        folds = place.ravel() * N_FOLDS // values.shape[1]
+    return folds
 
 
 def _unit(target: np.ndarray, hats: np.ndarray) -> np.ndarray:
@@ -290,7 +297,8 @@ def _ridge(columns: np.ndarray, target: np.ndarray, folds: np.ndarray, n_free: i
     """
     grams, moments, squares, counts = [], [], [], []
     for fold in np.unique(folds):
-        part, values = (torch.from_numpy(one[folds == fold]) for one in (columns, target))
+        its = np.flatnonzero(folds == fold)
+        part, values = (torch.from_numpy(one[its]) for one in (columns, target))
         grams.append(part.T @ part)
         moments.append(part.T @ values)
         squares.append(values @ values)

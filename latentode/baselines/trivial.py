@@ -59,7 +59,11 @@ def hermite(near: Neighbours) -> np.ndarray:
     (before_time, before), (after_time, after) = near.second_left, near.second_right
     width = near.right_time - near.left_time
     slope = (near.right - near.left) / width
-    left_width, right_width = near.left_time - before_time, after_time - near.right_time
+    # Two of one time, on a clock of single precision, tell no slope.
+    left_width, right_width = (
+        np.where(width > 0, width, np.nan)
+        for width in (near.left_time - before_time, after_time - near.right_time)
+    )
     left_slope, right_slope = (near.left - before) / left_width, (after - near.right) / right_width
     # At the first and last observation a one-sided formula of three points, which are there unless NaN.
     at_left = np.where(

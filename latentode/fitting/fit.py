@@ -97,18 +97,20 @@ def fit_model(problem: FittingProblem) -> Fitted:
     trained_from = time.monotonic()
     history = _train(problem, split, model, options, generator)
     trained_until = time.monotonic()
-    stack, calibration, verdict = judge(
-        model,
-        problem.table,
-        split,
-        task=problem.task,
-        calibrate=problem.calibrate,
-        stacking=problem.stacking,
-        selected=options.select,
-        device=problem.device,
-        seed=problem.seed,
-        longest=problem.span,
-    )
+    with tqdm(total=1, desc="asking withheld data", disable=not problem.verbose, leave=False) as bar:
+        stack, calibration, verdict = judge(
+            model,
+            problem.table,
+            split,
+            task=problem.task,
+            calibrate=problem.calibrate,
+            stacking=problem.stacking,
+            selected=options.select,
+            device=problem.device,
+            seed=problem.seed,
+            longest=problem.span,
+        )
+        bar.update()
     # The history counts what a run before a kill took as well.
     apart = trained_from - began + time.monotonic() - trained_until
     fitted = Fitted(

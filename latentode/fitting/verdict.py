@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from latentode._warnings import warn_user
 from latentode.calibration import Calibration, HiddenScores, fit_calibration
 from latentode.evaluation import (
     RIVALS,
@@ -30,7 +32,7 @@ from latentode.inference import encode, hidden_scores
 from latentode.model import LatentODEModel
 from latentode.series import SeriesCollection, SlidingParts
 from latentode.spans import MAX_ROWS
-from latentode.stacking import Stack, learn_stack, learn_stack_of_few
+from latentode.stacking import Stack, learn_stack
 
 __all__ = ["Verdict", "collapse", "judge"]
 
@@ -39,10 +41,6 @@ N_ENCODED = 200
 
 # Nats of KL a series under which its z0 tells next to nothing of it.
 COLLAPSED = 1.0
-
-# Of the contexts that bands are adjusted by, where they aren't, and by which regressions are weighed where series are
-# many: two cuts and a subset or, where only gaps are filled, one and two.
-SOME_CONTEXTS, MANY = (1, 4, 7), 100
 
 
 @dataclass(frozen=True)
@@ -155,9 +153,7 @@ def judge(
     else:
         parts = parts.select(parts.series_of_rows[holdout.rows].unique())
         series = series[holdout.rows].unique(return_inverse=True)[1]
-        contexts = hiding_contexts(parts, torch.Generator().manual_seed(seed), task)
-        if not calibrate:
-            contexts = [contexts[number] for number in SOME_CONTEXTS]
+        contexts = hiding_contexts(parts, torch.Generator().manual_seed(seed), task, fewer=not calibrate)
     # Where there are but a few long series their parts are as near as can be to series that are independent.
     of_unit = parts.series_of_rows if holdout.unit == "parts" else series
     n_withheld = int(holdout.rows.sum()) if holdout.unit == "rows" else len(of_unit.unique())
@@ -166,7 +162,14 @@ def judge(
     # Regressions learn from whole series, and answer for those that one z0 answers for.
     if stacking and not isinstance(data, SlidingParts):
         withheld = scaled if holdout.unit == "series" else None
-        stack = _stack(model, data, withheld, task=task, device=device, seed=seed)
+        ask = partial(hidden_scores, model, device=device)
+        try:
+            stack = learn_stack(data, withheld, ask, task=task, seed=seed)
+        except KeyboardInterrupt:
+            warn_user(
+                "learning the regressions beside the model was interrupted after training; answers are left to the "
+                "latent ODE"
+            )
     hidden = hidden_scores(model, scaled, contexts, stack=stack, device=device)
     units = of_unit.numpy()[hidden.row]
     calibration = None
@@ -208,29 +211,6 @@ def judge(
         selected=selected,
     )
     return stack, calibration, verdict
-
-
-def _stack(
-    model: LatentODEModel,
-    training: SeriesCollection,
-    withheld: SeriesCollection | None,
-    *,
-    task: str,
-    device: str,
-    seed: int,
-) -> Stack | None:
-    """The regressions that answers are moved towards, by what they add to the model on the withheld series.
-
-    Without any by cross-fitting on the training series.
-    """
-    asked = training if withheld is None else withheld
-    contexts = hiding_contexts(asked, torch.Generator().manual_seed(seed), task)
-    if len(asked) >= MANY:
-        contexts = [contexts[number] for number in SOME_CONTEXTS]
-    hidden = hidden_scores(model, asked, contexts, device=device)
-    if withheld is None:
-        return learn_stack_of_few(training, contexts, hidden, task=task, seed=seed)
-    return learn_stack(training, withheld, contexts, hidden, task=task, seed=seed)
 
 
 def _without_residual(

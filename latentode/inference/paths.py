@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from latentode.inference.joined import Joined
-from latentode.inference.pieces import Queries, chunks_of, long_series, pieces_of, whole_block
+from latentode.inference.pieces import Queries, chunks_of, long_series, most_queries, pieces_of, whole_block
 from latentode.inference.predictions import numbers_per_row, posterior_samples
 from latentode.model import LatentODEModel
 from latentode.sampling import named_generator, normal_draws
-from latentode.series import SeriesCollection, padded_ranges
+from latentode.series import SeriesBatch, SeriesCollection, padded_ranges
 from latentode.spans import spans_of
 from latentode.stacking import Stack
 
@@ -68,8 +68,7 @@ def sample(
             observation=torch.from_numpy(drawn.of_noise).to(like),
         )
         if stack is not None:
-            z0 = posterior_samples(model, context, moving)
-            found = found + stack.shift(context, times, model.predictive(context, times, z0).mean)
+            found = found + _shift(stack, model, context, times, posterior_samples(model, context, moving))
         paths[:, rows[inside]] = found.cpu()[:, inside]
     of_long = long_series(queries, spans)
     if of_long:
@@ -89,6 +88,13 @@ def sample(
         )
         paths[:, rows[0]] = found[:, 0].cpu()
     return paths
+
+
+def _shift(stack: Stack, model: LatentODEModel, context: SeriesBatch, times: Tensor, z0: Tensor) -> Tensor:
+    """`Stack.shift` of all queries, (B, M, D); not all at once, as each takes the mean of more paths than are drawn."""
+    most = most_queries(numbers_per_row(model, len(z0)))
+    means = (model.predictive(context, some, z0).mean for some in times.split(most, dim=1))
+    return stack.shift(context, times, torch.cat(list(means), dim=1))
 
 
 class _Draws(NamedTuple):

@@ -88,7 +88,7 @@ def hidden_log_density(
     pieces = _whole_series(contexts)
     is_long = counts[pieces[:, 4]] > 1
     alone = pieces[is_long].unsqueeze(1)
-    for chunk in chain(chunks_of(pieces[~is_long], N_SCORE_SAMPLES * contexts.n_channels), alone):
+    for chunk in chain(chunks_of(pieces[~is_long], numbers_per_row(model, N_SCORE_SAMPLES)), alone):
         rows, inside = padded_ranges(chunk[:, 0], chunk[:, 1])
         batch = contexts.windows(chunk[:, 0], chunk[:, 1], chunk[:, 4])
         for number, keep in enumerate(choose(batch)):

@@ -6,8 +6,8 @@ asked     the contexts and hidden rows that these are learned from
 learn     from training and withheld series to a stack
 """
 
-from latentode.stacking.learn import learn_stack, learn_stack_of_few
+from latentode.stacking.learn import learn_stack
 from latentode.stacking.stack import Member, Stack
 from latentode.stacking.weights import Weights
 
-__all__ = ["Member", "Stack", "Weights", "learn_stack", "learn_stack_of_few"]
+__all__ = ["Member", "Stack", "Weights", "learn_stack"]

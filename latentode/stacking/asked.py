@@ -17,6 +17,9 @@ from latentode.stacking.stack import Kinds
 
 __all__ = ["Asked"]
 
+# About so many numbers of each channel a regression makes of a context, however little that shows.
+N_OF_CONTEXT = 20
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -24,7 +27,7 @@ class Asked:
 
     Shapes: Q hidden rows.
         codes (Q,), numbers of their contexts; times (Q,); truth (Q, D), NaN where not observed; series (Q,);
-        place (n_masks, R), which of the Q each row of the collection is under each mask, -1 where it is none.
+        mask, row (Q,), which mask hides it, and which row of the collection it is.
     """
 
     contexts: Contexts
@@ -32,7 +35,8 @@ class Asked:
     times: np.ndarray
     truth: np.ndarray
     series: np.ndarray
-    place: np.ndarray
+    mask: np.ndarray
+    row: np.ndarray
 
     @classmethod
     def of(
@@ -46,40 +50,47 @@ class Asked:
         """What the masks, (R,) bool each, hide of every series.
 
         Args:
-            most: so many numbers, rows times channels, of a random part of the pairs of mask and series.
+            most: so many numbers, rows and features times channels, of a random part of the pairs of mask and series.
         """
-        observed = collection.mask.any(1).numpy()
-        shown = np.stack([mask.numpy() for mask in masks])
-        series = collection.series_of_rows.numpy()
-        pair = np.arange(len(masks))[:, None] * len(collection) + series
-        n_pairs = len(masks) * len(collection)
-        n_shown, n_hidden = (np.bincount(pair[one & observed], minlength=n_pairs) for one in (shown, ~shown))
+        observed, series = collection.mask.any(1).numpy(), collection.series_of_rows.numpy()
+        shown = [
+            mask.numpy() for mask in masks
+        ]  # one by one: all at once would take many times the data's memory
+        n_series, n_channels = len(collection), collection.n_channels
+        n_shown, n_hidden = (
+            np.stack([np.bincount(series[observed & (one == kept)], minlength=n_series) for one in shown])
+            for kept in (True, False)
+        )
         chosen = (n_shown > 0) & (n_hidden > 0)  # else it says nothing
         if most is not None and generator is not None:
             order = generator.permutation(np.flatnonzero(chosen))
-            sizes = collection.n_channels * np.cumsum((n_shown + n_hidden)[order])
-            chosen = np.zeros(n_pairs, dtype=bool)
-            chosen[order[: max(1, int(np.searchsorted(sizes, most, side="right")))]] = True
-        kept = observed & chosen[pair]
+            sizes = n_channels * np.cumsum((n_shown + n_hidden).ravel()[order] + N_OF_CONTEXT)
+            chosen = np.zeros(chosen.shape, dtype=bool)
+            chosen.flat[order[: max(1, int(np.searchsorted(sizes, most, side="right")))]] = True
+        knowns, rows = (
+            [
+                np.flatnonzero(observed & its[series] & (one == kept))
+                for its, one in zip(chosen, shown, strict=True)
+            ]
+            for kept in (True, False)
+        )
+        known, row = np.concatenate(knowns), np.concatenate(rows)
+        mask = np.repeat(np.arange(len(masks)), [len(one) for one in rows])
         values = torch.where(collection.mask, collection.values, torch.nan).double().numpy()
         times = collection.times.double().numpy()
-        known = np.nonzero(kept & shown)[1]
         statics = None
         if collection.statics is not None:
-            statics = collection.statics.double().numpy()[np.flatnonzero(chosen) % len(collection)]
+            statics = collection.statics.double().numpy()[np.nonzero(chosen)[1]]
         starts = np.concatenate([[0], np.cumsum(n_shown[chosen])])
-        hidden = kept & ~shown
-        row = np.nonzero(hidden)[1]
-        place = np.full(shown.shape, -1, dtype=np.int32)
-        place[hidden] = np.arange(len(row))
-        number = np.cumsum(chosen) - 1
+        number = (np.cumsum(chosen) - 1).reshape(chosen.shape)
         return cls(
             contexts=Contexts(times[known], values[known], starts, statics),
-            codes=number[pair[hidden]],
+            codes=number[mask, series[row]],
             times=times[row],
             truth=values[row],
             series=series[row],
-            place=place,
+            mask=mask,
+            row=row,
         )
 
     @cached_property
@@ -93,7 +104,11 @@ class Asked:
     def answered(self, hidden: HiddenScores) -> np.ndarray:
         """What a model said of the hidden values of these very masks, NaN where it was not asked: (Q, D)."""
         found = np.full(self.truth.shape, np.nan)
-        query = self.place[hidden.context, hidden.row]
-        there = query >= 0
+        if not len(found):
+            return found
+        n_rows = 1 + max(self.row.max(), hidden.row.max(initial=0))
+        own, its = self.mask * n_rows + self.row, hidden.context * n_rows + hidden.row  # the former increases
+        query = np.searchsorted(own, its).clip(max=len(own) - 1)
+        there = own[query] == its
         found[query[there], hidden.channel[there]] = hidden.mean[there]
         return found

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -11,13 +11,13 @@ from torch import Tensor
 
 from latentode.baselines import Ridge
 from latentode.calibration import HiddenScores
-from latentode.hiding import hiding_cuts, hiding_subsets
+from latentode.hiding import hiding_contexts, hiding_cuts, hiding_subsets
 from latentode.series import SeriesCollection
 from latentode.stacking.asked import Asked
 from latentode.stacking.stack import KINDS, Member, Stack
 from latentode.stacking.weights import learn_weights
 
-__all__ = ["learn_stack", "learn_stack_of_few"]
+__all__ = ["learn_stack"]
 
 # Numbers (rows times channels) of the series that are cut, and of contexts and hidden rows that a regression is fitted
 # to. Of forecasts each context makes features once, else each hidden row.
@@ -33,12 +33,17 @@ CUTS_A_SERIES, MOST_CUTS, N_REPEATS = 24, 200_000, 4
 # With fewer series than this, what is common to them can't be told from what is one's own.
 MIN_SERIES = 4
 
+# Where none are withheld, the parts of the series that are told by the others.
+N_FOLDS = 5
+
+# So many series are asked about from fewer contexts.
+MANY = 100
+
 
 def learn_stack(
     training: SeriesCollection,
-    withheld: SeriesCollection,
-    contexts: Sequence[Tensor],
-    hidden: HiddenScores,
+    withheld: SeriesCollection | None,
+    ask: Callable[[SeriesCollection, Sequence[Tensor]], HiddenScores],
     *,
     task: str,
     seed: int,
@@ -46,42 +51,27 @@ def learn_stack(
     """Regressions fitted to the training series, with weights of least squares on what the withheld ones hide.
 
     Args:
-        contexts: of the withheld series, (R,) bool masks.
-        hidden: what the model said of what these hide.
+        withheld: None where there are none: then each of the training series is told by regressions on others
+            (cross-fitting). The model was trained on all of them, which flatters it: weights are rather too small
+            than too large.
+        ask: what the model says of what each of some contexts, (R,) bool masks, hides of some series.
         task: see `hiding_subsets`, which hides rows of the training series.
 
     Returns:
         None where no answer would be moved.
     """
     training = _some(training, np.random.default_rng(seed))
-    asked = Asked.of(withheld, contexts)
+    if withheld is None and len(training) < MIN_SERIES:
+        return None
+    series = training if withheld is None else withheld
+    contexts = hiding_contexts(series, torch.Generator().manual_seed(seed), task, fewer=len(series) >= MANY)
+    hidden, asked = ask(series, contexts), Asked.of(series, contexts)
     members = {}
     for kind in KINDS:
         learned = _Learned.of(training, kind, task, seed)
-        told = learned.tell(asked)
+        told = learned.tell(asked) if withheld is not None else learned.tell_crosswise(asked)
         members[kind] = learned.member(asked, told, hidden)
-    return _stack(members)
-
-
-def learn_stack_of_few(
-    series: SeriesCollection, contexts: Sequence[Tensor], hidden: HiddenScores, *, task: str, seed: int
-) -> Stack | None:
-    """`learn_stack` where no series are withheld: each is told by a regression on the others (cross-fitting).
-
-    The model was trained on all of them, which flatters it: weights are rather too small than too large.
-    """
-    if len(series) < MIN_SERIES:
-        return None
-    asked = Asked.of(series, contexts)
-    members = {}
-    for kind in KINDS:
-        learned = _Learned.of(series, kind, task, seed)
-        told = np.full(asked.truth.shape, np.nan)
-        for number in range(len(series)):
-            its = asked.series == number
-            told[its] = learned.without(number).tell(asked, its)[its]
-        members[kind] = learned.member(asked, told, hidden)
-    return _stack(members)
+    return None if all(member is None for member in members.values()) else Stack(**members)
 
 
 @dataclass(frozen=True)
@@ -107,10 +97,17 @@ class _Learned:
         asked = Asked.of(series, masks, most=MOST_NUMBERS[kind], generator=np.random.default_rng(seed))
         return cls(kind, asked, seed, _fit(asked, asked.entries(kind), kind, seed))
 
-    def without(self, series: int) -> _Learned:
-        """From all series but one."""
-        entries = self.asked.entries(self.kind) & (self.asked.series != series)[:, None]
-        return _Learned(self.kind, self.asked, self.seed, _fit(self.asked, entries, self.kind, self.seed))
+    def tell_crosswise(self, asked: Asked) -> np.ndarray:
+        """`tell` of the series that this was learned from, each by what the others teach."""
+        n_series = 1 + int(max(one.series.max(initial=0) for one in (asked, self.asked)))
+        fold = np.random.default_rng(self.seed).permutation(n_series) % N_FOLDS
+        told = np.full(asked.truth.shape, np.nan)
+        for number in range(min(N_FOLDS, n_series)):
+            entries = self.asked.entries(self.kind) & (fold[self.asked.series] != number)[:, None]
+            others = replace(self, ridge=_fit(self.asked, entries, self.kind, self.seed))
+            its = fold[asked.series] == number
+            told[its] = others.tell(asked, its)[its]
+        return told
 
     def tell(self, asked: Asked, chosen: np.ndarray | None = None) -> np.ndarray:
         """Answers to what is asked of this kind, NaN elsewhere: (Q, D)."""
@@ -119,10 +116,11 @@ class _Learned:
             return told
         wanted = asked.entries(self.kind).any(1)
         rows = np.flatnonzero(wanted if chosen is None else wanted & chosen)
-        nothing = np.zeros(asked.truth.shape[1])
+        n_channels = asked.contexts.n_channels
+        nothing = np.zeros(n_channels)
         if not len(rows):
             return told
-        for some in np.array_split(rows, max(1, -(-len(rows) * len(nothing) // AT_ONCE))):
+        for some in np.array_split(rows, max(1, -(-len(rows) * n_channels // AT_ONCE))):
             told[some] = self.ridge.predict(asked.contexts, asked.codes[some], asked.times[some], nothing)
         return told
 
@@ -156,10 +154,6 @@ def _fit(asked: Asked, entries: np.ndarray, kind: str, seed: int) -> Ridge | Non
         default=np.zeros(asked.contexts.n_channels),
         generator=np.random.default_rng(seed),
     )
-
-
-def _stack(members: dict[str, Member | None]) -> Stack | None:
-    return None if all(member is None for member in members.values()) else Stack(**members)
 
 
 def _some(collection: SeriesCollection, generator: np.random.Generator) -> SeriesCollection:

@@ -98,7 +98,7 @@ class Stack:
             own = {
                 name.removeprefix(f"{kind}."): t.numpy()
                 for name, t in tensors.items()
-                if name.startswith(kind)
+                if name.startswith(f"{kind}.")
             }
             if not own:
                 members[kind] = None
@@ -109,6 +109,8 @@ class Stack:
             weights = Weights(own["weights_knots"], own["weights_values"])
             weights.check(n_channels)
             members[kind] = Member(ridge, weights)
+        if not any(members.values()):
+            raise ValueError("there is no regression in what is said to be some")
         return cls(**members)
 
     def shift(self, context: SeriesBatch, times: Tensor, mean: Tensor) -> Tensor:

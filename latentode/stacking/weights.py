@@ -75,8 +75,8 @@ def learn_weights(
     in the channel and at such leads.
 
     First of all channels together, then of each, both shrunk to what is known without them: of S series the mean of
-    what these say, between 0 and 1, and of the prior, weighed S to PRIOR; then cut at a half. None where answers
-    would hardly be moved.
+    what these say, between 0 and 1, and of the prior, weighed S to PRIOR; then cut at a half. 0 in a channel whose
+    answers would be worse for it, and None where they would hardly be moved.
 
     Args:
         gap: truth minus the model's answer, in scaled units; difference: the regression's minus the model's. (n,)
@@ -102,6 +102,11 @@ def learn_weights(
         for number in range(n_channels)
     ]
     values = np.minimum(np.stack(own, axis=1), MOST)
+    # The prior alone moves no answer that is the worse for it; a channel of which nothing is known goes by all others.
+    left = gap - (hats * values.T[channel]).sum(1) * difference
+    gain = np.bincount(channel, gap**2 - left**2, n_channels)
+    known = np.bincount(channel, minlength=n_channels) > 0
+    values[:, np.where(known, gain, gain.sum()) <= 0] = 0.0
     if values.mean() < LEAST:
         return None
     longest = float(lead.max())
