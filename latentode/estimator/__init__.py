@@ -106,8 +106,8 @@ class LatentODE(Fitting, Solving, Asking, Latents, Scoring, Files, BaseEstimator
             basis functions), by up to half the way, as far as that makes them better on the series withheld for
             validation, by channel and by the time since its last observation or to the nearest one; mean, bands,
             samples and scores alike. With fewer than four series, and with series longer than a span, there is none.
-            A fit takes seconds more or, with ten channels or more, some minutes; Ctrl-C then ends it without them. False
-            leaves answers to the latent ODE.
+            A fit takes seconds more or, with ten channels or more, some minutes; Ctrl-C then ends it without.
+            False leaves answers to the latent ODE.
         dtype: "float32" or "float64".
         device: where torch computes, e.g. "cpu" or "cuda".
         random_state: an int makes a fit repeat bit for bit on one machine; None draws a new seed for
