@@ -20,7 +20,10 @@ from latentode.inference import Queries
 from latentode.series import SeriesBatch, SeriesCollection
 from latentode.spans import MAX_ROWS
 
-__all__ = ["Answers"]
+__all__ = ["PARTS", "Answers"]
+
+# Of a mean: what the smooth trajectory says, what the residual process adds, and what a regression.
+PARTS = ("trajectory", "residual", "regression")
 
 # Times that lie this many lengths of the longest training series away from a series' rows get a warning.
 FAR = 2.0
@@ -122,12 +125,11 @@ class Answers:
         """Columns (Q,) of means (or medians), and of a central band's bounds for each level in percent.
 
         Args:
-            parts: adds the trajectory's part of each mean and the rest, which is the residual process's and the
-                regression's, in the data's units.
+            parts: adds the parts of each mean, see PARTS, in the data's units.
         """
         collection, order, queries = self._asked(table, questions)
         quantiles = [q for level in levels for q in (0.5 - level / 200, 0.5 + level / 200)]
-        mean, residual, bounds = inference.predict(
+        told = inference.predict(
             self.fitted.model,
             collection,
             queries,
@@ -139,8 +141,7 @@ class Answers:
             device=self.device,
         )
         back = np.argsort(order)
-        if point == "mean":
-            bounds = torch.cat([mean.unsqueeze(0), bounds])
+        bounds = torch.cat([told.mean.unsqueeze(0), told.quantiles]) if point == "mean" else told.quantiles
         found = self.fitted.scaling.unscale(bounds)[:, back]
         names = self.fitted.roles.value_cols
         columns: dict[Hashable, np.ndarray] = dict(zip(names, found[0].T, strict=True))
@@ -149,11 +150,15 @@ class Answers:
                 columns[f"{name}-lo-{level:g}"] = found[1 + 2 * number, :, channel]
                 columns[f"{name}-hi-{level:g}"] = found[2 + 2 * number, :, channel]
         if parts:
-            # The channel's middle is the trajectory's: a residual is around 0.
-            of_residual = residual.double().numpy()[back] * self.fitted.scaling.spread
+            # The channel's middle is the trajectory's: the others are around 0.
+            spread = self.fitted.scaling.spread
+            residual, regression = (
+                one.double().numpy()[back] * spread for one in (told.residual, told.regression)
+            )
             for channel, name in enumerate(names):
-                columns[f"{name}-trajectory"] = found[0, :, channel] - of_residual[:, channel]
-                columns[f"{name}-residual"] = of_residual[:, channel]
+                own = residual[:, channel], regression[:, channel]
+                of_parts = (found[0, :, channel] - sum(own), *own)
+                columns |= {f"{name}-{part}": values for part, values in zip(PARTS, of_parts, strict=True)}
         return columns
 
     def sample(

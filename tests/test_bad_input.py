@@ -54,10 +54,16 @@ FRAMES = {
     ),
     "text": (at(3, "hr", "high"), TypeError, "column 'hr' holds .* where numbers belong; .*pd.to_numeric"),
     "a word among numbers": (
+        at(17, "hr", "haemolysed"),
+        TypeError,
+        r"the first that is none is 'haemolysed' \(row 17, series 'p1'\); df\['hr'\] = pd.to_numeric\(df\['hr'\], "
+        r"errors='coerce'\) makes such cells missing$",
+    ),
+    "a limit of detection": (
         at(17, "hr", "<60.0"),
         TypeError,
-        r"the first that is none is '<60.0' \(row 17, series 'p1'\); df\['hr'\] = pd.to_numeric\(df\['hr'\], "
-        r"errors='coerce'\) makes such cells missing$",
+        r"is '<60.0' \(row 17, series 'p1'\), a limit of detection. .* pd.to_numeric\(df\['hr'\].astype\(str\)"
+        r".str.strip\('<>= '\)\)$",
     ),
     "decimal commas": (
         changed(hr=FRAME.hr.map("{:.1f}".format).str.replace(".", ",").where(FRAME.hr.notna())),

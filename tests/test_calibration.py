@@ -316,7 +316,7 @@ def test_bands_of_a_model_that_knows_nothing_hold_what_they_say():
     tails = [0.5 - side * level / 2 for level in LEVELS for side in (1, -1)]
     held = {}
     for name, adjustment in (("before", None), ("after", calibration)):
-        _, _, bounds = inference.predict(
+        *_, bounds = inference.predict(
             model, fresh.restrict(keep), queries, n_samples=16, quantiles=tails, calibration=adjustment
         )
         inside = (bounds[::2] <= fresh.values) & (fresh.values <= bounds[1::2])

@@ -85,7 +85,8 @@ def test_forecast_goes_on_from_the_last_observation(model_file, labs, capsys):
     found = pd.read_csv(io.StringIO(capsys.readouterr().out))
     assert len(found) == 3 * 14
     assert "hr-lo-90" in found
-    np.testing.assert_allclose(found["hr-trajectory"] + found["hr-residual"], found["hr"], rtol=1e-4)
+    whole = sum(found[f"hr-{part}"] for part in ("trajectory", "residual", "regression"))
+    np.testing.assert_allclose(whole, found["hr"], rtol=1e-4)
     last = make_frame().dropna(subset=CHANNELS, how="all").groupby("patient")["hours"].max()
     np.testing.assert_allclose(found.groupby("patient")["hours"].max(), last + 6)
 

@@ -1,9 +1,11 @@
 """What an evaluation makes of its errors: intervals over series, and words."""
 
 import numpy as np
+import pytest
 
 from latentode.evaluation import Evaluation, Scope
 from latentode.evaluation.bins import LeadBins
+from latentode.evaluation.report import is_off
 from latentode.evaluation.tally import MODEL, Tally, share_error
 
 # ---------------------------------------------------------------- intervals
@@ -101,7 +103,7 @@ def test_it_says_where_it_does_not_win():
     )
     assert said[1] == "Where it does not:"
     assert said[2].startswith("  potassium, 24 to 48: loses to the last value (RMSE ")
-    assert said[2].endswith("skill -25 % [-25, -25]); nor does it clearly beat ridge")
+    assert said[2].endswith("skill -25 % [-25, -25]); nor does it beat ridge")
     assert len(said) == 3
     assert "MAE" in report.summary("mae")
 
@@ -122,11 +124,30 @@ def test_bands_that_are_off_are_named():
     assert len(report_of(rivals).verdict("extrapolate")) == 1
 
 
-def test_of_few_series_no_band_is_said_to_be_off():
+def test_of_few_series_bands_are_said_to_be_off_by_far_only():
     rivals = {MODEL: [1.0], "last value": [2.0]}
-    assert not any(
-        "Bands" in line for line in report_of(rivals, n_series=4, inside=0.7).verdict("extrapolate")
+    slightly, far = (
+        report_of(rivals, n_series=4, n_values=50, inside=share).verdict("extrapolate")
+        for share in (0.7, 0.6)
     )
+    assert not any("Bands" in line for line in slightly)
+    assert far[-1].endswith("90 % bands hold 60 %, too narrow")
+
+
+@pytest.mark.parametrize(
+    ("share", "error", "off"),
+    [(0.8, 0.05, True), (0.8, 0.07, False), (0.97, 0.018, True), (0.97, 0.03, False), (0.86, 0.001, False)],
+)
+def test_errors_of_a_share_are_those_of_bands_that_are_right(share, error, off):
+    """2 x 0.05 sqrt(.09 / .16) is less than 0.1 and 2 x 0.07 of it more; 2 x 0.018 sqrt(.09 / .0291) less than .07."""
+    assert is_off(share, error, 0.9, 1000) == off
+    assert not is_off(share, error, 0.9, 99)
+
+
+def test_leads_that_are_off_together_only_are_named_together():
+    report = report_of({MODEL: [1.0, 1.0], "last value": [2.0, 2.0]}, inside=0.8)
+    report.table["coverage-90-error"] = np.where(report.table["lead"] == "all", 0.01, 0.2)
+    assert report.verdict("extrapolate")[-1] == "  potassium: 90 % bands hold 80 %, too narrow"
 
 
 def test_a_rival_without_error_is_no_division_by_zero():

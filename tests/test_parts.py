@@ -1,10 +1,11 @@
-"""Trajectory and residual apart: what `parts=True` tells."""
+"""Trajectory, residual and regression apart: what `parts=True` tells."""
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
 from latentode import LatentODE
+from latentode.answers import PARTS
 from latentode.plotting import plot_trajectories
 
 
@@ -14,16 +15,17 @@ def test_parts_sum_to_the_mean(fitted, frame):
         found[fitted.predict(frame, level=80).columns], fitted.predict(frame, level=80)
     )
     for name in fitted.value_cols_:
-        whole = found[f"{name}-trajectory"].astype(float) + found[f"{name}-residual"]
+        whole = sum(found[f"{name}-{part}"].astype(float) for part in PARTS)
         np.testing.assert_allclose(whole, found[name].astype(float), rtol=1e-5)
     ahead = fitted.forecast(frame, 5.0, 3, parts=True)
-    np.testing.assert_allclose(ahead["hr-trajectory"] + ahead["hr-residual"], ahead["hr"], rtol=1e-5)
+    whole = sum(ahead[f"hr-{part}"] for part in PARTS)
+    np.testing.assert_allclose(whole, ahead["hr"], rtol=1e-5)
 
 
 def test_parts_of_an_array_are_a_frame():
     values = np.sin(np.arange(120.0) / 4)[:, None]
     model = LatentODE(residual="ou", max_iter=3, random_state=0).fit(values)
-    assert model.predict(values, parts=True).columns.tolist()[-2:] == ["0-trajectory", "0-residual"]
+    assert model.predict(values, parts=True).columns.tolist()[-3:] == [f"0-{part}" for part in PARTS]
 
 
 def test_the_trajectory_is_drawn(fitted, frame):

@@ -28,6 +28,9 @@ FACTORS, MOST_FACTORS, PRODUCTS_SHARE = (0, 5), 12, 0.08
 # storm weakens over land. So many of these at most, and one of so many; fewer than the least are none.
 MAX_CENTRES, MOMENTS_A_CENTRE, LEAST_CENTRES = 100, 20, 10
 
+# Positions up to the first knot, at least: what the very nearest few are is chance.
+LEAST_NEAR = 30
+
 # Standardised features are cut here: one value gone astray should not be extrapolated from. But the base of an answer
 # is a channel's last value, or the line between two, however far out; its way back to the mean is to be learned. So
 # the first two of a channel's own features, where it is and how far the mean is from there, are cut farther out.
@@ -56,11 +59,12 @@ def standardise(
 
 def knots_of(position: np.ndarray, number: int) -> np.ndarray:
     """So many places at most between which coefficients are interpolated, (K,): at the squares of equal shares of the
-    positions, as more changes at short leads.
+    positions, as more changes at short leads, but some positions at least up to the first.
     """
     if not len(position):
         return np.zeros(1)
-    knots = np.unique(np.quantile(position, np.linspace(0, 1, number) ** 2))
+    least = min(1.0, LEAST_NEAR / len(position))
+    knots = np.unique(np.quantile(position, np.clip(np.linspace(0, 1, number) ** 2, least, 1.0)))
     # Nearer ones are equal but for the rounding of clocks.
     return knots[np.diff(knots, prepend=-np.inf) > 1e-3 * np.abs(knots)]
 

@@ -197,7 +197,7 @@ def _add_bands(command: argparse.ArgumentParser, default: list[float] | None = N
 
 def _add_parts(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--parts", action="store_true", help="also what of the mean is trajectory and what is residual"
+        "--parts", action="store_true", help="also what of the mean is trajectory, residual and regression"
     )
 
 

@@ -104,7 +104,7 @@ class LatentODE(Fitting, Solving, Asking, Latents, Scoring, Files, BaseEstimator
         stacking: moves answers towards a ridge regression on what the context shows (last values, slopes, means,
             neighbours, other channels, static columns; ahead, where channels are few, their products and radial
             basis functions), by up to half the way, as far as that makes them better on the series withheld for
-            validation, by channel and by the time since its last observation or to the nearest one; mean, bands,
+            validation, by channel and by the time since the last row or to the nearest observation; mean, bands,
             samples and scores alike. With fewer than four series, and with series longer than a span, there is none.
             A fit takes seconds more or, with ten channels or more, some minutes; Ctrl-C then ends it without.
             False leaves answers to the latent ODE.
@@ -138,9 +138,9 @@ class LatentODE(Fitting, Solving, Asking, Latents, Scoring, Files, BaseEstimator
             before them in their series, how many were hidden from the model in validation, their rank
             correlation with its answers, and the verdict: signal "found", "none", "constant", or "unclear" where
             too few values tell. A warning of `fit` names channels without signal.
-        stacking_: DataFrame, a row for each channel: how far answers ahead of its last observation, and between two,
-            are moved towards the regression, from 0 to 1, on average over the withheld values' lead times. Not there
-            where they are left to the latent ODE.
+        stacking_: DataFrame, a row for each channel: how far answers ahead of the last row, and between two
+            observations, are moved towards the regression, from 0 to 1, on average over the withheld values' lead
+            times. Not there where they are left to the latent ODE.
         solver_report_: the solver's knots, steps, evaluations of the field, and its error beside a tight
             reference, as it is set now; printed it reads well.
         scaling_: what one unit of each channel and of time is, from training data only.

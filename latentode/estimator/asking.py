@@ -57,8 +57,9 @@ class Asking(Reading):
                 "wind-lo-90" and "wind-hi-90", observation noise included.
             n_samples: samples of z0 in place of the estimator's.
             point: the "mean" or the "median" of the predictive distribution.
-            parts: adds columns such as "wind-trajectory" and "wind-residual", which sum to the mean: what the smooth
-                trajectory says, and what the residual process adds to it, and the regression (`stacking`).
+            parts: adds columns "wind-trajectory", "wind-residual" and "wind-regression", which sum to the mean: what
+                the smooth trajectory says, what the residual process adds to it, and how far that is moved towards
+                the regression (`stacking`).
 
         Returns:
             A frame in the layout of X (or of `times`); an array where X is one and neither bands nor parts are asked.

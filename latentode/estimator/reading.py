@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from latentode._checks import check_choice, check_levels, check_number
-from latentode.answers import Answers
+from latentode.answers import PARTS, Answers
 from latentode.fitting import Fitted
 from latentode.frames import (
     Questions,
@@ -106,7 +106,7 @@ class Reading:
                             f"a column is called {band!r}, as the band of column {name!r} is; rename it first"
                         )
                     taken.add(band)
-            for part in (f"{name}-trajectory", f"{name}-residual") if parts else ():
+            for part in [f"{name}-{part}" for part in PARTS] if parts else ():
                 if part in taken:
                     raise ValueError(
                         f"a column is called {part!r}, as a part of column {name!r} is; rename it first"
@@ -121,7 +121,7 @@ class Reading:
         def of(name: Hashable) -> Any:
             if name in of_channel:
                 return of_channel[name]
-            n_words = 1 if str(name).endswith(("-trajectory", "-residual")) else 2
+            n_words = 1 if str(name).endswith(tuple(f"-{part}" for part in PARTS)) else 2
             return of_more[str(name).rsplit("-", n_words)[0]]
 
         return {name: of(name) for name in columns}

@@ -14,7 +14,7 @@ from latentode._checks import check_choice
 from latentode.evaluation.tally import ALL_LEADS, INTERVAL, MIN_TO_BOOTSTRAP, MODEL
 from latentode.printing import counted, table_text
 
-__all__ = ["ENOUGH_VALUES", "MAX_CHANNELS", "MISS", "Evaluation", "Scope"]
+__all__ = ["MAX_CHANNELS", "Evaluation", "Scope", "is_off"]
 
 # More channels than this are told by one line each, all lead times together.
 MAX_CHANNELS = 6
@@ -23,8 +23,8 @@ MAX_CHANNELS = 6
 MAX_SENTENCES = 12
 
 # A band that holds the truth this much more or less often than it says is worth a sentence, where that is more than
-# chance: so many standard errors off, which takes some series. Of so few values none is said.
-MISS, SURE = 0.05, 2.0
+# chance: so many standard errors off or, of too few series to have any, so much. Of so few values none is said.
+MISS, SURE, MISS_OF_FEW = 0.05, 2.0, 0.25
 ENOUGH_VALUES = 100
 
 # A skill that is worse than ten times the rival's error is no number to read.
@@ -144,8 +144,16 @@ class Evaluation:
         else:
             verb = "does not clearly beat"
         interval = "" if np.isnan(low) else f" [{_percent(low)}, {_percent(high)}]"
-        others = [name for name in rows["predictor"] if name != worst["predictor"]]
-        also = f"; nor does it clearly beat {_joined(others)}" if others else ""
+        others = rows[rows["predictor"] != worst["predictor"]]
+        unsure = others[prefix] > 0
+        also = "".join(
+            f"; nor does it {beat} {_joined(names)}"
+            for beat, names in (
+                ("beat", [*others["predictor"][~unsure]]),
+                ("clearly beat", [*others["predictor"][unsure]]),
+            )
+            if names
+        )
         gain = (
             f", skill {_percent(worst[prefix])} %{interval}" if worst[metric] else ""
         )  # no share of nothing
@@ -158,16 +166,20 @@ class Evaluation:
         if not self.levels:
             return []
         level = min(self.levels, key=lambda one: abs(one - 90))
-        rows = self._told(task)
-        rows = rows[(rows["predictor"] == MODEL) & (rows["n_values"] >= ENOUGH_VALUES)]
-        miss = rows[f"coverage-{level:g}"] - level / 100
-        least = np.maximum(MISS, SURE * rows[f"coverage-{level:g}-error"])
-        return [
-            f"{_cell(row['channel'], row['lead'])}: {level:g} % bands hold {100 * row[f'coverage-{level:g}']:.0f} %, "
-            f"too {'narrow' if gap < 0 else 'wide'}"
-            for (_, row), gap, worth in zip(rows.iterrows(), miss, least, strict=True)
-            if abs(gap) > worth
-        ]
+        share = f"coverage-{level:g}"
+        ours = self.table[(self.table["task"] == task) & (self.table["predictor"] == MODEL)]
+        found = []
+        for channel, rows in ours.groupby("channel", sort=False, observed=True):
+            off = rows[is_off(rows[share], rows[f"{share}-error"], level / 100, rows["n_values"])]
+            whole = off["lead"] == ALL_LEADS
+            # All lead times together where none is off by itself.
+            off = off[whole] if self._many(task) or whole.all() else off[~whole]
+            found += [
+                f"{_cell(channel, row['lead'])}: {level:g} % bands hold {100 * row[share]:.0f} %, "
+                f"too {'narrow' if row[share] < level / 100 else 'wide'}"
+                for _, row in off.iterrows()
+            ]
+        return found
 
     def _heading(self, task: str) -> str:
         scope, (title, contexts, clock) = self.scopes[task], TITLES[task]
@@ -243,6 +255,21 @@ class Evaluation:
             parts += [f"<li>{html.escape(line.strip())}</li>" for line in self.verdict(task)]
             parts.append("</ul>")
         return f"<div>{''.join(parts)}</div>"
+
+
+def is_off(share: Any, error: Any, level: float, n_values: Any) -> Any:
+    """Whether bands of a level hold a share of the truth that is worth a sentence.
+
+    Args:
+        error: the share's standard error over series, NaN of too few. Were the bands right, it would be that of the
+            level: a share far below it scatters more, one near 1 less.
+    """
+    share, error = np.asarray(share, dtype=float), np.asarray(error, dtype=float)
+    inside = (share > 0) & (share < 1)
+    scatter = np.where(inside, share * (1 - share), level * (1 - level))
+    error = error * np.sqrt(level * (1 - level) / scatter)
+    least = np.where(np.isnan(error), MISS_OF_FEW, np.maximum(MISS, SURE * error))
+    return (np.abs(share - level) > least) & (np.asarray(n_values) >= ENOUGH_VALUES)
 
 
 def _cell(channel: Hashable, lead: str) -> str:

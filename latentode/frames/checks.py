@@ -67,7 +67,7 @@ def check_duplicates(table: SeriesTable) -> None:
             f"{forgotten!r} tells such rows apart: does it say which series a row belongs to? Then name it with "
             f"id_col={forgotten!r}"
         )
-    remedy = f"df = df.groupby({_key_names(keys)}).agg({_merging(keys)})"
+    remedy = f"df = df.groupby({_key_names(keys)}).agg({_merging(table)})"
     end = np.append(starts, len(order))[group + 1]
     kind = _kind_apart(table, order[starts[group] : end])
     if kind is not None:
@@ -130,12 +130,13 @@ def _where(table: SeriesTable, row: int) -> str:
     return f"series {shown(table.ids[table.codes[row]])} at {name}={time}"
 
 
-def _merging(roles: Roles) -> str:
-    """How rows become one: the mean of each channel, and the first of what describes a series."""
-    if len(roles.value_cols) + len(roles.static_cols) > 8:
+def _merging(table: SeriesTable) -> str:
+    """How rows become one: the mean of each channel, and the first of what else there is."""
+    channels, keys = table.roles.value_cols, table.roles.key_columns
+    others = [name for name in table.frame.columns if name not in {*channels, *keys}]
+    if len(channels) + len(others) > 8:
         return "lambda x: x.mean() if x.dtype.kind in 'iuf' else x.iloc[0]"
-    how = dict.fromkeys(roles.value_cols, "mean") | dict.fromkeys(roles.static_cols, "first")
-    return repr(how)
+    return repr(dict.fromkeys(channels, "mean") | dict.fromkeys(others, "first"))
 
 
 def _key_names(roles: Roles) -> str:

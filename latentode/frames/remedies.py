@@ -178,8 +178,13 @@ def text_values(column: pd.Series, name: Hashable, ids: pd.Index | None) -> str 
     row = int(np.flatnonzero(bad)[0])
     where = f"row {row}" if ids is None else f"row {row}, series {ids[row : row + 1].tolist()[0]!r}"
     first = f"the first that is none is {column.iloc[row]!r} ({where})"
-    if _has_comma(column)[bad].all():
+    if _has_comma(column).iloc[row]:
         return f"{first}, with a decimal comma: read the file with pd.read_csv(..., decimal=',')"
+    if re.fullmatch(r"\s*[<>]=?\s*[-+\d.,eE]+\s*", str(column.iloc[row])):
+        return (
+            f"{first}, a limit of detection. Made missing it would be lost, and answers too high: put a number there, "
+            f"e.g. the limit with df[{name!r}] = pd.to_numeric(df[{name!r}].astype(str).str.strip('<>= '))"
+        )
     return f"{first}; df[{name!r}] = pd.to_numeric(df[{name!r}], errors='coerce') makes such cells missing"
 
 

@@ -109,13 +109,13 @@ class Predicted(NamedTuple):
     """What is predicted of Q queries, in scaled units.
 
     Shapes:
-        mean (Q, D); residual (Q, D), its part that is not of the trajectory, but of the residual process and the
-        regression that answers are moved towards; quantiles (n_quantiles, Q, D),
-        NaN where not wanted.
+        mean (Q, D); residual, regression (Q, D), its parts that are not of the trajectory: the residual process's, and
+        how far the mean is moved towards a regression; quantiles (n_quantiles, Q, D), NaN where not wanted.
     """
 
     mean: Tensor
     residual: Tensor
+    regression: Tensor
     quantiles: Tensor
 
 
@@ -144,7 +144,7 @@ def predict(
     """
     n_queries, n_channels = len(queries.times), contexts.n_channels
     mean = torch.empty(n_queries, n_channels, dtype=contexts.values.dtype)
-    residual = torch.empty_like(mean)
+    residual, regression = torch.empty_like(mean), torch.zeros_like(mean)
     found = torch.full((len(quantiles), n_queries, n_channels), torch.nan, dtype=contexts.values.dtype)
     wanted = torch.ones(1, 1, dtype=torch.bool) if queries.wanted is None else queries.wanted
     wanted = wanted.expand(n_queries, n_channels)
@@ -155,8 +155,9 @@ def predict(
     ):
         kept = rows[inside]
         mean[kept] = answer.mean.cpu()[inside]
-        beside = answer.residual.mean(0) if answer.shift is None else answer.residual.mean(0) + answer.shift
-        residual[kept] = beside.cpu()[inside]
+        residual[kept] = answer.residual.mean(0).cpu()[inside]
+        if answer.shift is not None:
+            regression[kept] = answer.shift.cpu()[inside]
         if not quantiles:
             continue
         place = wanted[rows] & inside.unsqueeze(-1)
@@ -169,7 +170,7 @@ def predict(
             else:
                 z = calibration.adjusted(score, lead, between)[place]
             found[number, row, channel] = mixture.value_at(z).cpu()
-    return Predicted(mean, residual, found)
+    return Predicted(mean, residual, regression, found)
 
 
 @torch.no_grad()

@@ -63,7 +63,7 @@ def plot_trajectories(
         n_samples: sampled trajectories; 0 for none.
         truth: values that `df` withholds, in the same layout; open markers where `df` has no value.
         parts: draws the trajectory by itself too, dashed: its part of the mean, which lies on the line but where
-            the answer is skewed. What lies between the two is the residual process's.
+            the answer is skewed. What lies between the two is the residual process's and the regression's.
         ax: an Axes (for one series and one channel), or an array of (n_series, n_channels) Axes; None
             makes a figure, of up to 60 panels, with the series in rows of four at most. The legend stands
             below a new figure, and in the first of given Axes, whose upper limit is raised to make room for

@@ -23,9 +23,9 @@ KINDS = ("ahead", "between")
 class Kinds(NamedTuple):
     """What a regression is asked of each channel at Q queries: (Q, D) each.
 
-    `ahead` of the channel's last observation (of a channel that was never observed, of the context's last row), or
-    `between` two of its observations; `lead` is the time to the last, or to the nearer one. Neither where a channel was
-    observed at the very time, and before its first observation.
+    `ahead` of the context's last row, or `between` two of the channel's own observations; `lead` is the time since that
+    row, or to the nearer of the two. Neither where a channel was observed at the very time, before its first
+    observation, and behind its last where others go on: there a forecast from the last row is no answer.
     """
 
     ahead: np.ndarray
@@ -36,11 +36,9 @@ class Kinds(NamedTuple):
     def of(cls, contexts: Contexts, codes: np.ndarray, times: np.ndarray) -> Kinds:
         near = Neighbours(contexts, codes, times)
         left, right = times[:, None] - near.left_time, near.right_time - times[:, None]
-        never = np.isnan(left) & np.isnan(right)
-        since = np.where(never, (times - contexts.ends[codes])[:, None], left)
-        ahead = np.isnan(right) & (since > 0)
+        since = np.broadcast_to((times - contexts.ends[codes])[:, None], left.shape)
         between = (left > 0) & (right > 0)
-        return cls(ahead, between, np.where(between, np.minimum(left, right), since))
+        return cls(since > 0, between, np.where(between, np.minimum(left, right), since))
 
 
 @dataclass(frozen=True)

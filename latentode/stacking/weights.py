@@ -8,8 +8,9 @@ import numpy as np
 
 __all__ = ["Weights", "learn_weights"]
 
-# Knots in the lead time behind the one at 0: more among the short ones, where most changes.
-N_KNOTS = 6
+# Knots in the lead time behind the one at 0: more among the short ones, where most changes, but so many values at least
+# before the first, so that answers leave an observation no faster than something tells how.
+N_KNOTS, LEAST_NEAR = 6, 30
 
 # A channel's weights count as if so many more series had been seen for which those of all channels are right, and
 # these as if so many more for which a third is.
@@ -86,7 +87,7 @@ def learn_weights(
     """
     if not len(lead) or not lead.max() > 0:
         return None
-    at = ((np.arange(N_KNOTS) + 0.5) / N_KNOTS) ** 2
+    at = np.clip(((np.arange(N_KNOTS) + 0.5) / N_KNOTS) ** 2, min(1.0, LEAST_NEAR / len(lead)), 1.0)
     inner = np.unique(np.quantile(lead, at, method="nearest"))
     inner = inner[np.diff(inner, prepend=0.0) > 1e-3 * inner]  # equal but for the rounding of clocks
     if not len(inner):

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from latentode.calibration import MIN_SERIES
-from latentode.evaluation.report import ENOUGH_VALUES, MISS, SURE
+from latentode.evaluation.report import is_off
 from latentode.evaluation.tally import ALL_LEADS
 from latentode.fitting import Fitted
 from latentode.fitting.signal import silent_channels
@@ -219,7 +219,7 @@ def _of_calibration(fitted: Fitted, parameters: Mapping[str, Any]) -> list[str]:
     withheld = {
         "series": f"the {n} withheld series" if n > 1 else "the withheld series",
         "parts": f"the {n} withheld parts of few series" if n > 1 else "the withheld part of few series",
-        "rows": "the rows withheld of few series",
+        "rows": "the rows withheld of few series, and for others may be too narrow by far",
         "nothing": "",
     }[verdict.withheld]
     needed = f"adjusting them by lead time and channel takes {MIN_SERIES} withheld series"
@@ -253,12 +253,11 @@ def _of_bands(coverage: pd.DataFrame | None, *, calibrated: bool) -> list[str]:
     before = " before they were widened" if calibrated and kind == "own-90" else ""
     if f"{kind}-error" not in coverage:  # in the files of earlier versions
         return []
-    told = coverage[coverage["n_values"] >= ENOUGH_VALUES]
+    told = coverage[is_off(coverage[kind], coverage[f"{kind}-error"], 0.9, coverage["n_values"])]
     return [
         f"{row['channel']}, to {row['task']}: 90 % bands hold {100 * row[kind]:.0f} % of the withheld values{before}, "
         f"too {'narrow' if row[kind] < 0.9 else 'wide'}"
         for _, row in told.iterrows()
-        if abs(row[kind] - 0.9) > np.maximum(MISS, SURE * row[f"{kind}-error"])
     ]
 
 
