@@ -16,6 +16,9 @@ N_KNOTS, LEAST_NEAR = 6, 30
 # these as if so many more for which a third is.
 CHANNEL_PRIOR, PRIOR, PRIOR_WEIGHT = 5.0, 5.0, 1 / 3
 
+# A weight differs from its neighbours' as little as if so many series said that they are one, by their mean square.
+SMOOTHNESS = 10.0
+
 # No answer is moved further than this. Of storms some seasons after those that weights were learned from, weights up
 # to 1 erred as much in track, and 2 to 6 % more in wind.
 MOST = 0.5
@@ -75,7 +78,7 @@ def learn_weights(
     r"""The w(lead) of least squares: sum over n values of (gap - w difference)^2, in units of what the gap usually is
     in the channel and at such leads.
 
-    First of all channels together, then of each, both shrunk to what is known without them: of S series the mean of
+    Weights at neighbouring leads differ the less the fewer series tell. First of all channels together, then of each, both shrunk to what is known without them: of S series the mean of
     what these say, between 0 and 1, and of the prior, weighed S to PRIOR; then cut at a half. 0 in a channel whose
     answers would be worse for it, and None where they would hardly be moved.
 
@@ -149,7 +152,9 @@ def _shrunk(
     gram, moment = columns.T @ columns, columns.T @ gap[chosen]
     if not np.trace(gram) > 0:
         return prior
-    # Knots that hardly any value is near stay where the prior is.
-    slack = 1e-3 * np.trace(gram) / len(gram)
-    found = np.linalg.solve(gram + slack * np.eye(len(gram)), moment + slack * prior).clip(0.0, 1.0)
+    # Knots that hardly any value is near stay where the prior is, and those beside one another together where few tell.
+    usual = np.trace(gram) / len(gram)
+    slack, differences = 1e-3 * usual, np.diff(np.eye(len(gram)), axis=0)
+    stiff = slack * np.eye(len(gram)) + SMOOTHNESS / n_series * usual * differences.T @ differences
+    found = np.linalg.solve(gram + stiff, moment + slack * prior).clip(0.0, 1.0)
     return (n_series * found + n_prior * prior) / (n_series + n_prior)
