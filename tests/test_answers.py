@@ -141,6 +141,9 @@ def test_latent_is_the_orbit_through_the_posterior_mean(frame):
     np.testing.assert_allclose((after - before) / (2 * step), model.velocity(now), rtol=1e-3, atol=1e-4)
     of_frame = model.velocity(around)
     np.testing.assert_allclose(of_frame.iloc[1::3], model.velocity(now), rtol=1e-9)  # shapes differ: rounding
+    initial = model.encode(frame)  # the same states by other names
+    states = initial.filter(regex=r"^z0_\d+$").to_numpy()
+    np.testing.assert_allclose(model.velocity(initial), model.velocity(states), rtol=1e-9)
     assert of_frame.index.equals(around.index)
 
 

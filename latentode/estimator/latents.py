@@ -26,7 +26,7 @@ class Latents(Reading):
         check_is_fitted(self, "module_")
         table = self._read(X)
         values = self._answers.encode(table)
-        names = [f"z0_{k + 1}" for k in range(values.shape[1] // 2)]
+        names = _latent_names(values.shape[1] // 2, "z0")
         columns = [*names, *(f"{name}_std" for name in names)]
         index = table.ids if table.roles.is_single else table.ids.rename(table.roles.id_name)
         return pd.DataFrame(values, index=index, columns=columns)
@@ -56,7 +56,7 @@ class Latents(Reading):
 
         Args:
             Z: an array whose last axis holds the L coordinates, or a frame with columns z_1..z_L such as
-                `latent` answers with.
+                `latent` answers with, or z0_1..z0_L, such as `encode` does.
 
         Returns:
             An array of the shape of Z; of a frame, one of its library with its index and columns z_1..z_L.
@@ -68,10 +68,12 @@ class Latents(Reading):
         names = _latent_names(self.module_.encoder.latent_dim)
         given, Z = Z, to_pandas(Z)
         if isinstance(Z, pd.DataFrame):
-            missing = [name for name in names if name not in Z.columns]
+            initial = _latent_names(len(names), "z0")
+            own = initial if set(initial) <= set(Z.columns) else names
+            missing = [name for name in own if name not in Z.columns]
             if missing:
                 raise ValueError(f"Z lacks the columns {missing}; a frame of states has {names}")
-            found = self._answers.velocity(Z[names].to_numpy(dtype=np.float64))
+            found = self._answers.velocity(Z[own].to_numpy(dtype=np.float64))
             return in_kind(given, pd.DataFrame(found, index=Z.index, columns=names))
         states = np.asarray(Z, dtype=np.float64)
         if not states.ndim or states.shape[-1] != len(names):
@@ -82,5 +84,5 @@ class Latents(Reading):
         return self._answers.velocity(states)
 
 
-def _latent_names(latent_dim: int) -> list[str]:
-    return [f"z_{number + 1}" for number in range(latent_dim)]
+def _latent_names(latent_dim: int, of: str = "z") -> list[str]:
+    return [f"{of}_{number + 1}" for number in range(latent_dim)]

@@ -78,9 +78,10 @@ def learn_weights(
     r"""The w(lead) of least squares: sum over n values of (gap - w difference)^2, in units of what the gap usually is
     in the channel and at such leads.
 
-    Weights at neighbouring leads differ the less the fewer series tell. First of all channels together, then of each, both shrunk to what is known without them: of S series the mean of
-    what these say, between 0 and 1, and of the prior, weighed S to PRIOR; then cut at a half. 0 in a channel whose
-    answers would be worse for it, and None where they would hardly be moved.
+    First of all channels together, then of each, both shrunk to what is known without them: of S series the mean of
+    what these say, between 0 and 1, and of the prior, weighed S to PRIOR; then cut at a half. Weights at neighbouring
+    leads differ the less the fewer series tell. 0 in a channel whose answers would be worse for it, and None where
+    they would hardly be moved.
 
     Args:
         gap: truth minus the model's answer, in scaled units; difference: the regression's minus the model's. (n,)
