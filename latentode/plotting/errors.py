@@ -138,7 +138,7 @@ def plot_calibration(
         panel.set(xlabel="band, %", xlim=(0, 102), ylim=(0, 102), aspect="equal")
         panel.set_title(str(name))
     panels[0].set_ylabel("truth inside, %")
-    _legend(panels[0], own)
+    _legend(panels[0], own, title="lead time")
     return panels[0] if len(names) == 1 else panels
 
 
@@ -238,12 +238,11 @@ def _panels(ax: Any, n_panels: int, *, square: bool = False) -> tuple[np.ndarray
     return panels, False
 
 
-def _legend(panel: Any, own: bool) -> None:
+def _legend(panel: Any, own: bool, title: str | None = None) -> None:
     handles, labels = panel.get_legend_handles_labels()
+    look = {"title": title, "frameon": False, "fontsize": "small", "title_fontsize": "small"}
     if own:
         ncols = max(1, min(len(labels), int(panel.figure.get_figwidth() / 1.7)))
-        panel.figure.legend(
-            handles, labels, loc="outside lower center", ncols=ncols, frameon=False, fontsize="small"
-        )
+        panel.figure.legend(handles, labels, loc="outside lower center", ncols=ncols, **look)
     else:
-        panel.legend(frameon=False, fontsize="small")
+        panel.legend(**look)
