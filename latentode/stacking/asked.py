@@ -50,12 +50,10 @@ class Asked:
         """What the masks, (R,) bool each, hide of every series.
 
         Args:
-            most: so many numbers, rows and features times channels, of a random part of the pairs of mask and series.
+            most: so many numbers at most, (rows and features) times channels, of random pairs of mask and series.
         """
         observed, series = collection.mask.any(1).numpy(), collection.series_of_rows.numpy()
-        shown = [
-            mask.numpy() for mask in masks
-        ]  # one by one: all at once would take many times the data's memory
+        shown = [mask.numpy() for mask in masks]  # taken one by one: all at once would be many times the data
         n_series, n_channels = len(collection), collection.n_channels
         n_shown, n_hidden = (
             np.stack([np.bincount(series[observed & (one == kept)], minlength=n_series) for one in shown])
