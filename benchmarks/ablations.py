@@ -30,7 +30,6 @@ AS_USED = "as used"
 Settings = Mapping[str, Any]
 VARIANTS: dict[str, Settings] = {
     AS_USED: {},
-    "stacking=False": {"stacking": False},
     "residual=None": {"residual": None},
     "residual='ou'": {"residual": "ou"},
     "residual='matern32'": {"residual": "matern32"},
@@ -48,8 +47,14 @@ VARIANTS: dict[str, Settings] = {
     "task='both', origin='last'": {"task": "both", "origin": "last"},
     "task='interpolate'": {"task": "interpolate"},
     "task='extrapolate'": {"task": "extrapolate"},
-    # The literature's model: white noise, the whole KL, z0 at the first observation.
-    "residual=None, kl_weight=1, origin='first'": {"residual": None, "kl_weight": 1.0, "origin": "first"},
+    # The literature's model: white noise, the whole KL, z0 at the first observation, no regression beside it.
+    "residual=None, kl_weight=1, origin='first', stacking=False": {
+        "residual": None,
+        "kl_weight": 1.0,
+        "origin": "first",
+        "stacking": False,
+    },
+    "stacking=False": {"stacking": False},
     "likelihood='student_t'": {"likelihood": "student_t"},
     "likelihood='laplace'": {"likelihood": "laplace"},
     "noise_scale='predicted'": {"noise_scale": "predicted"},
