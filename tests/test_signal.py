@@ -177,5 +177,5 @@ def test_real_channels_raise_no_false_alarm(data):
     }
     frame, *roles = frames[data]()
     frame = frame.drop(columns=frame.select_dtypes(exclude="number").columns.difference(roles))
-    model = quick(*roles, max_iter=1).fit(frame)
+    model = quick(*roles, max_iter=1, stacking=False).fit(frame)
     assert model.signal_["signal"].eq("found").all(), model.signal_
