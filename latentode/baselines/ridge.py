@@ -71,11 +71,10 @@ class Ridge:
     For forecasts it adds to the last value: a linear combination of the channel's last value, mean, age of
     the last value, slopes to the four observations before it, changes since one to four usual gaps ago, of
     the other channels' values, means, slopes and changes, and where channels are few of products of two last
-    values or slopes. Coefficients change with the lead time, linearly between six knots (others' two to six). For
-    interpolation it
-    adds to the linear one: of the difference to the cubic one, the neighbours, slopes beyond them, the mean,
-    and the other channels' interpolated values; here coefficients change with the distance to the nearest
-    row. In both it sees the static features of a series, where contexts hold them. So last value, constant
+    values or slopes. Coefficients change with the lead time, linearly between six knots (others' two to six).
+    For interpolation it adds to the linear one: of the difference to the cubic one, the neighbours, slopes
+    beyond them, the mean, and the other channels' interpolated values; here coefficients change with the
+    distance to the nearest row. In both it sees the static features of a series, where contexts hold them. So last value, constant
     velocity, means, linear and cubic interpolation are among its answers.
 
     One regression a channel, on at most 60 000 values, of which each counts by how far those of its lead time
