@@ -74,8 +74,8 @@ class Ridge:
     values or slopes. Coefficients change with the lead time, linearly between six knots (others' two to six).
     For interpolation it adds to the linear one: of the difference to the cubic one, the neighbours, slopes
     beyond them, the mean, and the other channels' interpolated values; here coefficients change with the
-    distance to the nearest row. In both it sees the static features of a series, where contexts hold them. So last value, constant
-    velocity, means, linear and cubic interpolation are among its answers.
+    distance to the nearest row. In both it sees the static features of a series, where contexts hold them.
+    So last value, constant velocity, means, linear and cubic interpolation are among its answers.
 
     One regression a channel, on at most 60 000 values, of which each counts by how far those of its lead time
     usually are from the base; its penalty has the least squared error in five-fold cross-validation over
