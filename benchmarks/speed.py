@@ -127,7 +127,7 @@ def engines(
         }
         steps: dict[str, Timed] = {row: Step(each, batch) for row, each in models.items()}
         steps[ARITHMETIC] = Arithmetic(model, batch)
-        for rival in rivals if size == min(sizes) else ():
+        for rival in rivals:
             steps |= rival.open(name, model, batch)
         for row in [goal.row for goal in GOALS if goal.as_exact and goal.row in steps]:
             steps[row].timed()
@@ -149,8 +149,13 @@ def engines(
 
 
 def ratios(name: str, table: Sequence[Mapping]) -> list[dict]:
-    """What was reached of the goals at the smallest batch size: times of rivals over our own."""
-    rows = {row["row"]: row for row in table if row["series"] == table[0]["series"]}
+    """What was reached of the goals at each batch size: times of rivals over our own."""
+    sizes = dict.fromkeys(row["series"] for row in table)
+    return [one for size in sizes for one in _ratios(name, [row for row in table if row["series"] == size])]
+
+
+def _ratios(name: str, table: Sequence[Mapping]) -> list[dict]:
+    rows = {row["row"]: row for row in table}
     reached = []
     for goal in (goal for goal in GOALS if goal.row in rows):
         rival, ours = rows[goal.row], rows[OURS]
@@ -170,6 +175,7 @@ def ratios(name: str, table: Sequence[Mapping]) -> list[dict]:
         reached.append(
             {
                 "workload": name,
+                "series": table[0]["series"],
                 "of": goal.row if goal.at_least else "ours",
                 "over": ours["row"] if goal.at_least else goal.row,
                 "ratio": ratio,
@@ -200,20 +206,32 @@ def distinct_times(model: LatentODEModel, rounds: int) -> list[dict]:
 
 
 def residual_share(models: Mapping[str, LatentODEModel], rounds: int) -> list[dict]:
-    """The step with a Matern-3/2 residual process beside the one without."""
+    """The step with a Matern-3/2 residual process beside the one without, to fill gaps and to foretell."""
     table = []
     for name, model in models.items():
         workload = WORKLOADS[name]
         batch = first_series(make_series(workload, 100, seed=2), 100)
         process = GaussMarkov(workload.n_channels, "matern32")
+        parts = {"without": None, "with": process}
         steps = {
-            "without": Step(with_parts(model), batch),
-            "with": Step(with_parts(model, residual=process), batch),
+            (learns, part): Step(
+                with_parts(model, residual=residual), batch, forecasts=learns == "one by one"
+            )
+            for learns in ("jointly", "one by one")
+            for part, residual in parts.items()
         }
         spent = interleaved(steps, rounds)
-        without, whole = spent["without"]["ms"], spent["with"]["ms"]
-        row = {"workload": name, "ms_without": without, "ms_with": whole, "share": 1 - without / whole}
-        table.append(row)
+        for learns in ("jointly", "one by one"):
+            without, whole = (spent[learns, part]["ms"] for part in parts)
+            table.append(
+                {
+                    "workload": name,
+                    "learns": learns,
+                    "ms_without": without,
+                    "ms_with": whole,
+                    "share": 1 - without / whole,
+                }
+            )
     return table
 
 
@@ -281,7 +299,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 "goals": reached,
             }
             show(f"{name}, knots every 1/{1 / spacing:g}: CPU ms a step", table)
-            show(f"{name}, {sizes[0]} series: times as long", reached)
+            show(f"{name}: times as long", reached)
         for rival in rivals:
             report["versions"] |= {f"{rival.name}: {key}": each for key, each in rival.versions.items()}
     report["distinct_times"] = distinct_times(models["W1"], rounds)

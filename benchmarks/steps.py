@@ -112,7 +112,7 @@ def noise_of(n_series: int, latent_dim: int) -> Tensor:
 
 
 def loss_of(bound: Bound, batch: SeriesBatch) -> Tensor:
-    return (bound.kl - bound.log_likelihood).sum() / batch.mask.sum()
+    return (bound.kl - bound.objective).sum() / batch.mask.sum()
 
 
 def gradient(model: nn.Module) -> Tensor:
@@ -120,16 +120,21 @@ def gradient(model: nn.Module) -> Tensor:
 
 
 class Step:
-    """One training step, again and again from the same weights: the learning rate is 0."""
+    """One training step, again and again from the same weights: the learning rate is 0.
 
-    def __init__(self, model: LatentODEModel, batch: SeriesBatch) -> None:
-        self.model, self.batch = model, batch
+    The target is the whole batch, and so is the context; of `forecasts` this is the first half of each series, and the
+    trajectory learns from the others one by one, as training for forecasts has it.
+    """
+
+    def __init__(self, model: LatentODEModel, batch: SeriesBatch, *, forecasts: bool = False) -> None:
+        self.model, self.batch, self.forecasts = model, batch, forecasts
+        self.context = _first_half(batch) if forecasts else batch
         self.optimiser = torch.optim.AdamW(model.parameters(), lr=0.0, fused=True)  # as `train` has it
         self.generator = torch.Generator()
 
     def __call__(self) -> None:
         self.generator.manual_seed(NOISE_SEED)
-        bound = elbo(self.model, self.batch, self.batch, generator=self.generator)
+        bound = elbo(self.model, self.context, self.batch, generator=self.generator, pointwise=self.forecasts)
         self.optimiser.zero_grad()
         loss_of(bound, self.batch).backward()
         self.optimiser.step()
@@ -140,6 +145,11 @@ class Step:
     def gradient(self) -> Tensor:
         """That of the step done last, in the order of the model's parameters."""
         return gradient(self.model)
+
+
+def _first_half(batch: SeriesBatch) -> SeriesBatch:
+    observed = batch.observed_rows
+    return batch.restrict(2 * observed.cumsum(1) <= observed.sum(1, keepdim=True))
 
 
 def reference_gradient(model: LatentODEModel, batch: SeriesBatch) -> Tensor:

@@ -61,7 +61,8 @@ def test_speed_reports_every_figure(speed):
     assert [row["distinct_times"] for row in speed["distinct_times"]] == pytest.approx(
         [50, 482, 4802], rel=1e-2
     )
-    assert [row["workload"] for row in speed["residual"]] == ["W1", "W2", "W3"]
+    learns = [(row["workload"], row["learns"]) for row in speed["residual"]]
+    assert learns == [(name, how) for name in ("W1", "W2", "W3") for how in ("jointly", "one by one")]
     assert [row["series"] for row in speed["growth"]["series"]] == [10, 100, 1000]
     assert [row["observations"] for row in speed["growth"]["observations"]] == [10, 50, 200]
     assert [row["horizon"] for row in speed["growth"]["horizon"]] == [1, 8]

@@ -151,6 +151,16 @@ def test_channels_are_suggested_only_where_a_column_is_left_out_or_they_were_cho
     assert "value_cols" not in diagnose(numbered, time_col="hours").reasons  # nothing but the forgotten id
 
 
+@pytest.mark.parametrize("cell", ["error", "<60"])
+def test_a_channel_with_cells_of_text_is_described_and_suggested(cell):
+    frame = ward().astype({"hr": object})
+    frame.loc[3, "hr"] = cell
+    report = diagnose(frame, **KEYS)
+    assert [f"'{cell}'" in one.text for one in report.of("refused")] == [True]
+    assert report.channels.loc["hr", "observed"] == len(frame) - 1
+    assert report.suggested == KEYS  # once mended no channel is to be left out
+
+
 def test_text_times_are_read_for_the_description():
     frame = ward()
     frame["hours"] = (pd.Timestamp("2026-01-01", tz="UTC") + pd.to_timedelta(frame["hours"], "h")).astype(str)

@@ -15,7 +15,7 @@ from latentode.stacking import Member, Stack, Weights
 from latentode.stacking.asked import Asked
 from latentode.stacking.learn import N_FOLDS
 from latentode.stacking.stack import KINDS, Kinds
-from latentode.stacking.weights import CHANNEL_PRIOR, MOST, PRIOR, PRIOR_WEIGHT, learn_weights
+from latentode.stacking.weights import CHANNEL_PRIOR, MOST, PRIOR, PRIOR_WEIGHT, half_way, learn_weights
 from tests.made import ragged
 
 SETTINGS = {"max_iter": 30, "random_state": 0}
@@ -288,6 +288,23 @@ def test_few_series_are_cross_fitted():
     with pytest.warns(UserWarning, match="too little to learn from"):
         few = LatentODE("series", "day", **SETTINGS).fit(frame[frame["series"] < 3])
     assert few.fitted_.stack is None
+
+
+def test_between_the_observations_of_few_series_answers_go_half_way():
+    stack = LatentODE("series", "day", **SETTINGS).fit(echoes(9)).fitted_.stack
+    weights = stack.between.weights
+    assert len(weights.knots) == 4  # nothing is learned at more
+    assert (weights.values[1:-1] == MOST).all()
+    of_ten = LatentODE("series", "day", validation_fraction=0.0, **SETTINGS).fit(echoes(10)).fitted_.stack
+    assert len(of_ten.between.weights.knots) > 4
+
+
+def test_weights_of_a_half_begin_where_nothing_jumps():
+    weights = half_way(np.array([0.0, 0.0, 0.2, 1.0, 2.0]), n_channels=2)
+    assert weights.knots.tolist() == [0.0, 0.2, 2.0, 4.0]
+    assert weights.values.T.tolist() == [[0.0, MOST, MOST, 0.0]] * 2
+    assert half_way(np.zeros(3), n_channels=1) is None
+    assert half_way(np.zeros(0), n_channels=1) is None
 
 
 def test_where_no_series_are_withheld_a_few_regressions_tell_of_all(monkeypatch):

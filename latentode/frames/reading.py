@@ -16,7 +16,14 @@ from latentode.frames.hints import better_id, role_hint
 from latentode.frames.kinds import say_pivot
 from latentode.frames.libraries import as_frame
 from latentode.frames.roles import Roles, find_roles
-from latentode.frames.statics import CategoryColumn, NumberColumn, Statics, StaticValues, read_static
+from latentode.frames.statics import (
+    CategoryColumn,
+    NumberColumn,
+    Statics,
+    StaticValues,
+    keep_first,
+    read_static,
+)
 from latentode.frames.table import SeriesTable
 
 __all__ = ["read_channel", "read_described", "read_frame", "read_keys"]
@@ -83,7 +90,7 @@ def read_keys(
                 f"row {row} has no series id (in {_name(roles.id_name, 'the index')}); "
                 "every row must say which series it belongs to"
             )
-        ids = as_index(ids)
+        ids = as_index(ids).rename(roles.id_name)
     what = roles.describe_time()
     times = read_times(roles.time_of(frame), what, like=like, zone=zone)
     bad = ~(np.isfinite(times.whole) & np.isfinite(times.part))
@@ -174,8 +181,7 @@ def read_described(
         if told is None:
             raise
         what, _, _ = str(failure).partition(" If it changes in time")
-        keep = f"If not, keep one value: df.groupby(id)[{name!r}].transform('first')"
-        raise ValueError(f"{what} {told}. {keep}") from None
+        raise ValueError(f"{what} {told}. If not, keep one value: {keep_first(name, ids)}") from None
 
 
 def _without_time(frame: pd.DataFrame, roles: Roles) -> str:

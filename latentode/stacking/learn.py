@@ -15,7 +15,7 @@ from latentode.hiding import hiding_contexts, hiding_cuts, hiding_subsets
 from latentode.series import SeriesCollection
 from latentode.stacking.asked import Asked
 from latentode.stacking.stack import KINDS, Member, Stack
-from latentode.stacking.weights import learn_weights
+from latentode.stacking.weights import half_way, learn_weights
 
 __all__ = ["learn_stack"]
 
@@ -29,6 +29,10 @@ AT_ONCE = 2_000_000
 
 # Cuts of a training series, on average, and of all at most; how many times rows are hidden anew, where they are few.
 CUTS_A_SERIES, MOST_CUTS, N_REPEATS = 24, 200_000, 4
+
+# Fewer training series than this flatter the model too much to say how far answers between observations should be
+# moved. On six small tables half the way errs 7 to 10 % less than weights learned from them; ahead 10 % more.
+FEW = 10
 
 # With fewer series than this, what is common to them can't be told from what is one's own.
 MIN_SERIES = 4
@@ -53,7 +57,8 @@ def learn_stack(
     Args:
         withheld: None where there are none: then each of the training series is told by regressions on others
             (cross-fitting). The model was trained on all of them, which flatters it: weights are rather too small
-            than too large.
+            than too large. Of fewer than ten series they would say nothing of answers between observations, and
+            these are moved half the way: of two that may be as good the mean is the better bet.
         ask: what the model says of what each of some contexts, (R,) bool masks, hides of some series.
         task: see `hiding_subsets`, which hides rows of the training series.
 
@@ -69,6 +74,9 @@ def learn_stack(
     members = {}
     for kind in KINDS:
         learned = _Learned.of(training, kind, task, seed)
+        if withheld is None and len(training) < FEW and kind == "between":
+            members[kind] = learned.half_way_member(asked)
+            continue
         told = learned.tell(asked) if withheld is not None else learned.tell_crosswise(asked)
         members[kind] = learned.member(asked, told, hidden)
     return None if all(member is None for member in members.values()) else Stack(**members)
@@ -138,6 +146,13 @@ class _Learned:
             series=asked.series[row],
             n_channels=mean.shape[1],
         )
+        return None if weights is None else Member(self.ridge, weights)
+
+    def half_way_member(self, asked: Asked) -> Member | None:
+        """The regression with weights of a half."""
+        if self.ridge is None:
+            return None
+        weights = half_way(asked.kinds.lead[asked.entries(self.kind)], asked.truth.shape[1])
         return None if weights is None else Member(self.ridge, weights)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Weights", "learn_weights"]
+__all__ = ["Weights", "half_way", "learn_weights"]
 
 # Knots in the lead time behind the one at 0: more among the short ones, where most changes, but so many values at least
 # before the first, so that answers leave an observation no faster than something tells how.
@@ -22,6 +22,9 @@ SMOOTHNESS = 10.0
 # No answer is moved further than this. Of storms some seasons after those that weights were learned from, weights up
 # to 1 erred as much in track, and 2 to 6 % more in wind.
 MOST = 0.5
+
+# A share of the lead times over which weights of a half are reached.
+NEAR = 0.1
 
 # Weights that are less than this on average are none.
 LEAST = 0.05
@@ -89,13 +92,9 @@ def learn_weights(
 
     Source: Wolpert 1992, "Stacked generalization"; Breiman 1996, "Stacked regressions".
     """
-    if not len(lead) or not lead.max() > 0:
-        return None
-    at = np.clip(((np.arange(N_KNOTS) + 0.5) / N_KNOTS) ** 2, min(1.0, LEAST_NEAR / len(lead)), 1.0)
-    inner = np.unique(np.quantile(lead, at, method="nearest"))
-    inner = inner[np.diff(inner, prepend=0.0) > 1e-3 * inner]  # equal but for the rounding of clocks
+    inner = _inner_knots(lead)
     if not len(inner):
-        inner = lead.max(keepdims=True)
+        return None
     hats = _hats(lead, inner)
     unit = _usual_gap(gap, hats, channel, n_channels)
     gap, difference = gap / unit, difference / unit
@@ -112,13 +111,37 @@ def learn_weights(
     gain = np.bincount(channel, gap**2 - left**2, n_channels)
     known = np.bincount(channel, minlength=n_channels) > 0
     values[:, np.where(known, gain, gain.sum()) <= 0] = 0.0
-    if values.mean() < LEAST:
+    return None if values.mean() < LEAST else _with_ends(inner, values, float(lead.max()))
+
+
+def half_way(lead: np.ndarray, n_channels: int) -> Weights | None:
+    """Weights of a half from the lead time on that a tenth of those asked about do not reach, for where nothing says
+    what they should be; None where nothing is asked away from an observation.
+    """
+    if not len(lead) or not lead.max() > 0:
         return None
-    longest = float(lead.max())
-    knots, inside = np.append(0.0, inner), np.concatenate([np.zeros((1, n_channels)), values])
+    near = np.quantile(lead, NEAR, method="higher")
+    inner = np.array([near if near > 0 else lead[lead > 0].min()])
+    return _with_ends(inner, np.full((1, n_channels), MOST), float(lead.max()))
+
+
+def _inner_knots(lead: np.ndarray) -> np.ndarray:
+    """The knots of which something is known: (K,), none where nothing is asked away from an observation."""
+    if not len(lead) or not lead.max() > 0:
+        return np.zeros(0)
+    at = np.clip(((np.arange(N_KNOTS) + 0.5) / N_KNOTS) ** 2, min(1.0, LEAST_NEAR / len(lead)), 1.0)
+    inner = np.unique(np.quantile(lead, at, method="nearest"))
+    inner = inner[np.diff(inner, prepend=0.0) > 1e-3 * inner]  # equal but for the rounding of clocks
+    return inner if len(inner) else lead.max(keepdims=True)
+
+
+def _with_ends(inner: np.ndarray, values: np.ndarray, longest: float) -> Weights:
+    """Weights (K, D) at the knots (K,) between those of 0, as `Weights` has them."""
+    nothing = np.zeros((1, values.shape[1]))
+    knots, inside = np.append(0.0, inner), np.concatenate([nothing, values])
     if longest > inner[-1]:
         knots, inside = np.append(knots, longest), np.concatenate([inside, values[-1:]])
-    return Weights(np.append(knots, 2 * longest), np.concatenate([inside, np.zeros((1, n_channels))]))
+    return Weights(np.append(knots, 2 * longest), np.concatenate([inside, nothing]))
 
 
 def _hats(lead: np.ndarray, inner: np.ndarray) -> np.ndarray:
