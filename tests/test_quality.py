@@ -127,3 +127,17 @@ def test_one_sensor_is_forecast_from_spans_of_its_past():
     assert skill["temperature"] > 0.2
     assert skill["load"] > -0.1
     assert report.table.query("lead == 'all'")["coverage-90"].dropna().between(0.8, 0.99).all()
+
+
+def test_a_day_is_found_in_what_a_sensor_measures():
+    """A month of readings at odd hours, of which a part as long as 256 rows take would turn eleven times."""
+    random = np.random.default_rng(0)
+    hours = np.sort(random.uniform(0, 24 * 30, 700))
+    sensor = pd.DataFrame(
+        {"hours": hours, "x": 3 * np.sin(2 * np.pi * hours / 24) + random.normal(0, 0.4, 700)}
+    )
+    model = LatentODE(time_col="hours", task="extrapolate", max_iter=500, random_state=0)
+    model.fit(sensor[sensor["hours"] < 24 * 24])
+    report = model.evaluate(sensor, after=24 * 24.0, leads=[24], n_bootstrap=0)
+    error = report.table.query("lead == 'all'").set_index("predictor")["rmse"]
+    assert error["latent ODE"] < 0.7 * error["training mean"]

@@ -66,8 +66,9 @@ class LatentODE(Fitting, Solving, Asking, Latents, Scoring, Files, BaseEstimator
             "30D"; longer series are read through spans that overlap by half and are joined without a jump, and
             trained on in parts of that length, which begin elsewhere each time. What lies ahead is foretold from the
             last half: take twice the time that a forecast is to reach, and more than one period of what is
-            periodic. None makes it as long as 256 observations take, which a span never exceeds. No span reads
-            across a gap of more than half of it, or of more time than 256 rows take.
+            periodic. None makes it as long as 256 observations take, which a span never exceeds, or four periods
+            where long series are found to be periodic (`summary` says how long). No span reads across a gap of more
+            than half of it, or of more time than 256 rows take.
         latent_dim, field_units, encoder_units, decoder_units: sizes of the networks; None chooses by
             the number of channels.
         method, engine, gradient, rtol, atol: the ODE solver, see `Solver`; method="auto" takes "tsit5" with the
@@ -105,7 +106,8 @@ class LatentODE(Fitting, Solving, Asking, Latents, Scoring, Files, BaseEstimator
             neighbours, other channels, static columns; ahead, where channels are few, their products and radial
             basis functions), by up to half the way, as far as that makes them better on the series withheld for
             validation, by channel and by the time since the last row or to the nearest observation; mean, bands,
-            samples and scores alike. With fewer than four series, and with series longer than a span, there is none.
+            samples and scores alike. Of fewer than ten series, of which none are withheld, all answers between
+            observations go half the way; with fewer than four, and with series longer than a span, there is none.
             A fit takes seconds more or, with ten channels or more, some minutes; Ctrl-C then ends it without.
             False leaves answers to the latent ODE.
         dtype: "float32" or "float64".
@@ -139,8 +141,8 @@ class LatentODE(Fitting, Solving, Asking, Latents, Scoring, Files, BaseEstimator
             correlation with its answers, and the verdict: signal "found", "none", "constant", or "unclear" where
             too few values tell. A warning of `fit` names channels without signal.
         stacking_: DataFrame, a row for each channel: how far answers ahead of the last row, and between two
-            observations, are moved towards the regression, from 0 to 1, on average over the withheld values' lead
-            times. Not there where they are left to the latent ODE.
+            observations, are moved towards the regression, from 0 to a half, on average over the withheld values'
+            lead times. Not there where they are left to the latent ODE.
         solver_report_: the solver's knots, steps, evaluations of the field, and its error beside a tight
             reference, as it is set now; printed it reads well.
         scaling_: what one unit of each channel and of time is, from training data only.

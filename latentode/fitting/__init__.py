@@ -1,6 +1,7 @@
 """From a frame to a fitted model, and what the fit found out about itself.
 
 fit             `fit_model`: the order in which all this happens
+period          how long a span of a periodic series should be
 outliers        values taken for mistakes
 holdout         what training is not shown
 split           what trains and what validates, scaled
@@ -16,5 +17,6 @@ fitted          the fit as it is kept
 from latentode.fitting.build import NetworkSizes
 from latentode.fitting.fit import FittingProblem, fit_model
 from latentode.fitting.fitted import Fitted
+from latentode.fitting.period import usual_span
 
-__all__ = ["Fitted", "FittingProblem", "NetworkSizes", "fit_model"]
+__all__ = ["Fitted", "FittingProblem", "NetworkSizes", "fit_model", "usual_span"]

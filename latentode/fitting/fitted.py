@@ -55,6 +55,11 @@ class Fitted:
     stack: Stack | None = None
 
     @property
+    def longest(self) -> float | None:
+        """`reach` in the clock's units."""
+        return None if self.reach is None else self.reach * self.scaling.time_unit
+
+    @property
     def dtype(self) -> torch.dtype:
         return next(self.model.parameters()).dtype
 

@@ -31,7 +31,7 @@ AT_ONCE = 2_000_000
 CUTS_A_SERIES, MOST_CUTS, N_REPEATS = 24, 200_000, 4
 
 # Fewer training series than this flatter the model too much to say how far answers between observations should be
-# moved. On six small tables half the way errs 7 to 10 % less than weights learned from them; ahead 10 % more.
+# moved. On five small tables half the way errs 7 to 10 % less than weights learned from them; ahead 10 % more.
 FEW = 10
 
 # With fewer series than this, what is common to them can't be told from what is one's own.

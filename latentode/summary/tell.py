@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from latentode.calibration import MIN_SERIES
+from latentode.evaluation import span
 from latentode.evaluation.report import is_off
 from latentode.evaluation.tally import ALL_LEADS
 from latentode.fitting import Fitted
@@ -71,6 +72,11 @@ def _facts(fitted: Fitted, parameters: Mapping[str, Any]) -> dict[str, str]:
         "series": "a single one" if roles.is_single else f"named by {roles.id_name!r}",
         "times": f"{clock}, in {roles.time_name!r}" if roles.time_name is not None else clock,
         **({"static": ", ".join(map(_static, fitted.statics.columns))} if roles.static_cols else {}),
+        **(
+            {}
+            if fitted.longest is None
+            else {"spans": f"{span(fitted.longest, fitted.clock.kind)} each, at most"}
+        ),
         "task": f"{parameters['task']}, z0 at the {sizes.origin} observation",
         "latent": f"{sizes.latent_dim} dimensions; field {_layers(sizes.field_units)}, encoder {sizes.encoder_units}, "
         f"decoder {_layers(sizes.decoder_units)}; {n_weights} weights in {parameters['dtype']}",

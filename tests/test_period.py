@@ -1,0 +1,112 @@
+"""How long a span is where long series are periodic: a day is found, and none where there is none."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from latentode import LatentODE
+from latentode.datasets import load_co2
+from latentode.fitting.period import usual_span
+from latentode.series import SeriesCollection
+
+DAY = 24.0
+
+
+def hours(n_rows, seed=0, kept=0.7):
+    random = np.random.default_rng(seed)
+    times = np.arange(n_rows) + random.uniform(-0.2, 0.2, n_rows)
+    return times[random.random(n_rows) < kept]
+
+
+def collection(*series):
+    """Of pairs of times (N,) and values (N, D), NaN where missing."""
+    times, values = (np.concatenate(parts) for parts in zip(*series, strict=True))
+    starts = np.cumsum([0, *(len(one) for one, _ in series)])
+    values = torch.from_numpy(values)
+    return SeriesCollection(
+        torch.from_numpy(times), values.nan_to_num(), ~values.isnan(), torch.from_numpy(starts)
+    )
+
+
+def daily(times, seed=0, noise=0.4, *, size=1.0):
+    random = np.random.default_rng(seed)
+    return (20 + size * np.sin(2 * np.pi * times / DAY) + random.normal(0, noise, len(times)))[:, None]
+
+
+@pytest.mark.parametrize("unit", [1e-6, 1.0, 3600.0])
+def test_spans_of_a_daily_series_last_four_days(unit):
+    times = hours(960)
+    found = usual_span(collection((unit * times, 1e5 * daily(times))))
+    assert found == pytest.approx(4 * DAY * unit, rel=0.08)
+
+
+def test_a_day_is_found_beside_a_trend_gaps_spikes_and_missing_values():
+    random = np.random.default_rng(1)
+    times = hours(1500)
+    times = times[(times < 400) | (times > 520)]
+    x = daily(times, size=2.0)[:, 0] + 0.05 * times
+    x[::200] = 1e6  # a faulty reading
+    slow = np.cumsum(random.normal(size=len(times)))
+    values = np.stack([np.where(random.random(len(times)) < 0.4, np.nan, x), slow], axis=1)
+    assert usual_span(collection((times, values))) == pytest.approx(4 * DAY, rel=0.08)
+
+
+def test_two_peaks_a_day_are_no_half_day():
+    times = hours(960)
+    values = daily(times) + 1.2 * np.sin(4 * np.pi * times / DAY)[:, None]
+    assert usual_span(collection((times, values))) == pytest.approx(4 * DAY, rel=0.08)
+
+
+def test_a_short_period_leaves_a_span_some_rows():
+    times = np.arange(1024.0)
+    assert usual_span(collection((times, np.sin(2 * np.pi * times / 4)[:, None]))) == pytest.approx(
+        32, rel=0.05
+    )
+
+
+@pytest.mark.parametrize("memory", [0.0, 0.5, 0.9, 1.0])
+def test_noise_has_no_period(memory):
+    random = np.random.default_rng(0)
+    for _ in range(5):
+        steps = random.normal(size=960)
+        x = np.zeros(960)
+        for row in range(1, 960):
+            x[row] = memory * x[row - 1] + steps[row]
+        assert usual_span(collection((np.arange(960.0), x[:, None]))) is None
+
+
+def test_where_most_channels_are_not_periodic_spans_stay():
+    times = hours(960)
+    noise = np.random.default_rng(0).normal(size=(len(times), 2))
+    assert usual_span(collection((times, np.concatenate([daily(times), noise], axis=1)))) is None
+
+
+def test_short_slow_constant_and_empty_series_have_the_usual_spans():
+    times = hours(300)
+    assert len(times) < 256
+    assert usual_span(collection((times, daily(times)))) is None
+    slow = np.arange(1000.0)
+    for values in (np.sin(2 * np.pi * slow / 200), np.zeros(1000), 3 * slow, np.full(1000, np.nan)):
+        assert usual_span(collection((slow, values[:, None]))) is None
+    assert usual_span(collection((np.zeros(0), np.zeros((0, 1))))) is None
+    assert usual_span(collection((np.zeros(1000), np.zeros((1000, 1))))) is None
+    weeks = load_co2()  # five years are as many rows as a span takes
+    elapsed = (weeks["time"] - weeks["time"].iloc[0]).dt.total_seconds().to_numpy()
+    assert usual_span(collection((elapsed, weeks[["co2"]].to_numpy()))) is None
+
+
+def test_a_fit_takes_it_and_what_is_asked_for_goes_first(tmp_path):
+    times = hours(960)
+    frame = pd.DataFrame(
+        {"at": pd.Timestamp("2026-01-01") + pd.to_timedelta(times, "h"), "x": daily(times)[:, 0]}
+    )
+    model = LatentODE(time_col="at", max_iter=3, random_state=0).fit(frame)
+    assert model.fitted_.longest == pytest.approx(4 * 86400, rel=0.08)
+    assert model.summary().facts["spans"].endswith("d each, at most")
+    model.save(tmp_path / "model")
+    assert LatentODE.load(tmp_path / "model").fitted_.longest == model.fitted_.longest
+    again = model.set_params(warm_start=True).fit(frame.iloc[: len(frame) // 2])
+    assert again.fitted_.longest == pytest.approx(4 * 86400, rel=0.08)
+    given = LatentODE(time_col="at", max_iter=3, random_state=0, span="10D").fit(frame)
+    assert given.fitted_.longest == pytest.approx(10 * 86400)
