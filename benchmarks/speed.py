@@ -212,16 +212,14 @@ def residual_share(models: Mapping[str, LatentODEModel], rounds: int) -> list[di
         workload = WORKLOADS[name]
         batch = first_series(make_series(workload, 100, seed=2), 100)
         process = GaussMarkov(workload.n_channels, "matern32")
-        parts = {"without": None, "with": process}
+        parts, kinds = {"without": None, "with": process}, {"jointly": False, "one by one": True}
         steps = {
-            (learns, part): Step(
-                with_parts(model, residual=residual), batch, forecasts=learns == "one by one"
-            )
-            for learns in ("jointly", "one by one")
+            (learns, part): Step(with_parts(model, residual=residual), batch, forecasts=forecasts)
+            for learns, forecasts in kinds.items()
             for part, residual in parts.items()
         }
         spent = interleaved(steps, rounds)
-        for learns in ("jointly", "one by one"):
+        for learns in kinds:
             without, whole = (spent[learns, part]["ms"] for part in parts)
             table.append(
                 {

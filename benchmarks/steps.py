@@ -122,7 +122,7 @@ def gradient(model: nn.Module) -> Tensor:
 class Step:
     """One training step, again and again from the same weights: the learning rate is 0.
 
-    The target is the whole batch, and so is the context; of `forecasts` this is the first half of each series, and the
+    The target is the whole batch, and so is the context; with `forecasts` it is the first half of each series, and the
     trajectory learns from the others one by one, as training for forecasts has it.
     """
 

@@ -158,7 +158,22 @@ def test_a_channel_with_cells_of_text_is_described_and_suggested(cell):
     report = diagnose(frame, **KEYS)
     assert [f"'{cell}'" in one.text for one in report.of("refused")] == [True]
     assert report.channels.loc["hr", "observed"] == len(frame) - 1
+    frame.loc[3, "hr"] = "78,5"
+    assert diagnose(frame, **KEYS).channels.loc["hr", "observed"] == len(frame)
     assert report.suggested == KEYS  # once mended no channel is to be left out
+
+
+def test_cells_that_are_no_text_and_columns_of_other_things_are_left_out():
+    frame = ward().astype({"hr": object})
+    frame.loc[3, "hr"] = "\udcff"  # of no encoding
+    assert diagnose(frame, **KEYS).suggested == KEYS
+    with pytest.raises(TypeError, match="column 'hr' holds text where numbers belong"):
+        LatentODE(**KEYS).fit(frame)
+    years = pd.period_range("1700", periods=len(frame), freq="Y")
+    for column in (years, years.astype(object), ward()["hr"].astype("category")):
+        report = diagnose(ward().assign(hr=column), **KEYS)
+        assert not report.fits
+        assert report.suggested["value_cols"] == ["temp", "creatinine"]
 
 
 def test_text_times_are_read_for_the_description():

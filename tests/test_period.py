@@ -1,5 +1,8 @@
 """How long a span is where long series are periodic: a day is found, and none where there is none."""
 
+import re
+import time
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -37,8 +40,8 @@ def daily(times, seed=0, noise=0.4, *, size=1.0):
 @pytest.mark.parametrize("unit", [1e-6, 1.0, 3600.0])
 def test_spans_of_a_daily_series_last_four_days(unit):
     times = hours(960)
-    found = usual_span(collection((unit * times, 1e5 * daily(times))))
-    assert found == pytest.approx(4 * DAY * unit, rel=0.08)
+    found = usual_span(collection((unit * times, 1e8 + daily(times))))
+    assert found == pytest.approx(4 * DAY * unit, rel=0.04)
 
 
 def test_a_day_is_found_beside_a_trend_gaps_spikes_and_missing_values():
@@ -49,17 +52,18 @@ def test_a_day_is_found_beside_a_trend_gaps_spikes_and_missing_values():
     x[::200] = 1e6  # a faulty reading
     slow = np.cumsum(random.normal(size=len(times)))
     values = np.stack([np.where(random.random(len(times)) < 0.4, np.nan, x), slow], axis=1)
-    assert usual_span(collection((times, values))) == pytest.approx(4 * DAY, rel=0.08)
+    assert usual_span(collection((times, values))) == pytest.approx(4 * DAY, rel=0.04)
 
 
 def test_two_peaks_a_day_are_no_half_day():
     times = hours(960)
     values = daily(times) + 1.2 * np.sin(4 * np.pi * times / DAY)[:, None]
-    assert usual_span(collection((times, values))) == pytest.approx(4 * DAY, rel=0.08)
+    assert usual_span(collection((times, values))) == pytest.approx(4 * DAY, rel=0.04)
 
 
-def test_a_short_period_leaves_a_span_some_rows():
-    times = np.arange(1024.0)
+@pytest.mark.parametrize("n_rows", [257, 300, 513, 1024])
+def test_a_short_period_leaves_a_span_some_rows(n_rows):
+    times = np.arange(float(n_rows))
     assert usual_span(collection((times, np.sin(2 * np.pi * times / 4)[:, None]))) == pytest.approx(
         32, rel=0.05
     )
@@ -76,6 +80,28 @@ def test_noise_has_no_period(memory):
         assert usual_span(collection((np.arange(960.0), x[:, None]))) is None
 
 
+def test_bursts_of_readings_are_moments():
+    random = np.random.default_rng(0)
+    times = (
+        np.arange(200.0)[:, None] + np.arange(8) / 60
+    ).ravel()  # eight readings, a minute apart, each hour
+    for _ in range(5):
+        values = random.normal(size=200).repeat(8) + 0.01 * random.normal(size=1600)
+        assert usual_span(collection((times, values[:, None]))) is None
+
+
+def test_of_many_series_and_channels_some_are_looked_at():
+    random = np.random.default_rng(0)
+    times = np.arange(1024.0)
+    wide = random.normal(size=(1024, 3000)) + 2 * np.sin(2 * np.pi * times / DAY)[:, None]
+    began = time.process_time()
+    assert usual_span(collection((times, wide))) == pytest.approx(4 * DAY, rel=0.04)
+    # A minute, were all of them.
+    assert time.process_time() - began < 20
+    short = [(hours(20, seed), daily(hours(20, seed))) for seed in range(300)]
+    assert usual_span(collection(*short, (times, daily(times)), *short)) == pytest.approx(4 * DAY, rel=0.04)
+
+
 def test_where_most_channels_are_not_periodic_spans_stay():
     times = hours(960)
     noise = np.random.default_rng(0).normal(size=(len(times), 2))
@@ -87,7 +113,13 @@ def test_short_slow_constant_and_empty_series_have_the_usual_spans():
     assert len(times) < 256
     assert usual_span(collection((times, daily(times)))) is None
     slow = np.arange(1000.0)
-    for values in (np.sin(2 * np.pi * slow / 200), np.zeros(1000), 3 * slow, np.full(1000, np.nan)):
+    for values in (
+        np.sin(2 * np.pi * slow / 200),
+        np.zeros(1000),
+        3 * slow,
+        1.7e308 * np.sign(slow - 500),
+        np.full(1000, np.nan),
+    ):
         assert usual_span(collection((slow, values[:, None]))) is None
     assert usual_span(collection((np.zeros(0), np.zeros((0, 1))))) is None
     assert usual_span(collection((np.zeros(1000), np.zeros((1000, 1))))) is None
@@ -102,11 +134,12 @@ def test_a_fit_takes_it_and_what_is_asked_for_goes_first(tmp_path):
         {"at": pd.Timestamp("2026-01-01") + pd.to_timedelta(times, "h"), "x": daily(times)[:, 0]}
     )
     model = LatentODE(time_col="at", max_iter=3, random_state=0).fit(frame)
-    assert model.fitted_.longest == pytest.approx(4 * 86400, rel=0.08)
-    assert model.summary().facts["spans"].endswith("d each, at most")
+    assert model.fitted_.longest == pytest.approx(4 * 86400, rel=0.04)
+    assert re.fullmatch(r"(3\.9|4|4\.0)\d*d each, at most", model.summary().facts["spans"])
     model.save(tmp_path / "model")
     assert LatentODE.load(tmp_path / "model").fitted_.longest == model.fitted_.longest
-    again = model.set_params(warm_start=True).fit(frame.iloc[: len(frame) // 2])
-    assert again.fitted_.longest == pytest.approx(4 * 86400, rel=0.08)
+    before = model.fitted_.longest
+    model.set_params(warm_start=True).fit(frame.iloc[:200])  # too few for another
+    assert model.fitted_.longest == before
     given = LatentODE(time_col="at", max_iter=3, random_state=0, span="10D").fit(frame)
     assert given.fitted_.longest == pytest.approx(10 * 86400)

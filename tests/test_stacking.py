@@ -300,6 +300,8 @@ def test_between_the_observations_of_few_series_answers_go_half_way():
 
 
 def test_weights_of_a_half_begin_where_nothing_jumps():
+    weights = half_way(np.linspace(0.1, 2.0, 20), n_channels=1)
+    assert weights.knots.tolist() == pytest.approx([0.0, 0.3, 2.0, 4.0])  # a tenth of them are nearer
     weights = half_way(np.array([0.0, 0.0, 0.2, 1.0, 2.0]), n_channels=2)
     assert weights.knots.tolist() == [0.0, 0.2, 2.0, 4.0]
     assert weights.values.T.tolist() == [[0.0, MOST, MOST, 0.0]] * 2

@@ -277,9 +277,15 @@ def test_mistakes_in_a_frame_are_named():
     two = frame.copy()
     two.loc[two.index[two["patient"] == "p4"][-1], "age"] = 99.0
     refused(two, "series 'p4' has two values of static column 'age', 44.0 and 99.0; ")
-    keep = "df.groupby('patient')['age'].transform('first')"
-    refused(two, re.escape(keep))
+    keep = "df['age'].groupby(df['patient']).transform('first')"
+    refused(two, re.escape(f"or keep one value of each series: {keep}"))
     small(max_iter=1).fit(two.assign(age=eval(keep, {"df": two})))
+    turned = two.set_index(["hours", "patient"]).rename_axis(["hours", None])
+    keep = "df['age'].groupby(level=1).transform('first')"
+    by_index = LatentODE(time_col="hours", static_cols=STATICS, max_iter=1, random_state=0)
+    with pytest.raises(ValueError, match=re.escape(keep)):
+        by_index.fit(turned)
+    by_index.fit(turned.assign(age=eval(keep, {"df": turned})))
     two = frame.copy()
     two.loc[two.index[two["patient"] == "p4"][-1], "sex"] = "f"
     refused(two, "series 'p4' has two values of static column 'sex', 'm' and 'f'")

@@ -67,7 +67,8 @@ class LatentODE(Fitting, Solving, Asking, Latents, Scoring, Files, BaseEstimator
             trained on in parts of that length, which begin elsewhere each time. What lies ahead is foretold from the
             last half: take twice the time that a forecast is to reach, and more than one period of what is
             periodic. None makes it as long as 256 observations take, which a span never exceeds, or four periods
-            where long series are found to be periodic (`summary` says how long). No span reads across a gap of more
+            where series of more are found to be periodic (`summary` says how long; a warm start keeps the spans of the
+            fit before). Where one series is long, spans of all are that short. No span reads across a gap of more
             than half of it, or of more time than 256 rows take.
         latent_dim, field_units, encoder_units, decoder_units: sizes of the networks; None chooses by
             the number of channels.
@@ -106,7 +107,7 @@ class LatentODE(Fitting, Solving, Asking, Latents, Scoring, Files, BaseEstimator
             neighbours, other channels, static columns; ahead, where channels are few, their products and radial
             basis functions), by up to half the way, as far as that makes them better on the series withheld for
             validation, by channel and by the time since the last row or to the nearest observation; mean, bands,
-            samples and scores alike. Of fewer than ten series, of which none are withheld, all answers between
+            samples and scores alike. Of fewer than ten series, of which none are withheld, answers between
             observations go half the way; with fewer than four, and with series longer than a span, there is none.
             A fit takes seconds more or, with ten channels or more, some minutes; Ctrl-C then ends it without.
             False leaves answers to the latent ODE.

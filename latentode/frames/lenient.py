@@ -14,6 +14,7 @@ from latentode.frames.clock import read_times
 from latentode.frames.kinds import PIVOT_FIRST
 from latentode.frames.libraries import as_frame
 from latentode.frames.reading import read_channel, read_described, read_keys
+from latentode.frames.remedies import mistyped, numbers_among
 from latentode.frames.roles import Roles, find_roles
 from latentode.frames.statics import StaticValues
 from latentode.frames.table import SeriesTable
@@ -31,8 +32,8 @@ def read_leniently(
 ) -> tuple[SeriesTable | None, list[str]]:
     """The part of a frame that makes sense, and the message of each thing that `read_frame` would raise.
 
-    Columns without numbers and rows without id or time are left out, infinite values are taken as missing, and so is
-    what is no number among more that are; text is read as times where it can be; of contradicting rows all stay.
+    Columns without numbers and rows without id or time are left out, infinite values are taken as missing, and so are
+    cells of text in columns of numbers; text is read as times where it can be; of contradicting rows all stay.
 
     Returns:
         The table, or None where roles, times or values can't be made out at all; and the messages.
@@ -49,9 +50,8 @@ def read_leniently(
             columns[name] = read_channel(frame, name, roles)
         except (TypeError, ValueError) as failure:
             refused.append(str(failure))
-            numbers = _numbers_among(frame[name])
-            if numbers is not None:
-                columns[name] = numbers
+            if mistyped(frame[name]):
+                columns[name] = numbers_among(frame[name])
     if not columns:
         _keys(frame, roles, refused)
         return None, refused
@@ -79,13 +79,6 @@ def read_leniently(
             if not (told and PIVOT_FIRST in str(failure)):  # one line mends both
                 refused.append(str(failure))
     return table, refused
-
-
-def _numbers_among(column: pd.Series) -> np.ndarray | None:
-    """A column of numbers with some text in it, missing where it is none, (R,); None where most is."""
-    text = column.astype("string")
-    numbers = pd.to_numeric(text.str.replace(",", "."), errors="coerce").astype("float64")
-    return numbers.to_numpy() if numbers.notna().sum() > 0.5 * text.notna().sum() else None
 
 
 def _statics(

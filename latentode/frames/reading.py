@@ -16,14 +16,7 @@ from latentode.frames.hints import better_id, role_hint
 from latentode.frames.kinds import say_pivot
 from latentode.frames.libraries import as_frame
 from latentode.frames.roles import Roles, find_roles
-from latentode.frames.statics import (
-    CategoryColumn,
-    NumberColumn,
-    Statics,
-    StaticValues,
-    keep_first,
-    read_static,
-)
+from latentode.frames.statics import CategoryColumn, NumberColumn, Statics, StaticValues, read_static
 from latentode.frames.table import SeriesTable
 
 __all__ = ["read_channel", "read_described", "read_frame", "read_keys"]
@@ -90,7 +83,7 @@ def read_keys(
                 f"row {row} has no series id (in {_name(roles.id_name, 'the index')}); "
                 "every row must say which series it belongs to"
             )
-        ids = as_index(ids).rename(roles.id_name)
+        ids = as_index(ids)
     what = roles.describe_time()
     times = read_times(roles.time_of(frame), what, like=like, zone=zone)
     bad = ~(np.isfinite(times.whole) & np.isfinite(times.part))
@@ -177,11 +170,22 @@ def read_described(
     try:
         return read_static(frame, name, ids, codes, learned)
     except ValueError as failure:
+        what, changes, _ = str(failure).partition(" If it changes in time")
+        if not changes:
+            raise
+        keep = _keep_first(name, roles)
         told = say_pivot(frame, name, roles) if learned is None else None
         if told is None:
-            raise
-        what, _, _ = str(failure).partition(" If it changes in time")
-        raise ValueError(f"{what} {told}. If not, keep one value: {keep_first(name, ids)}") from None
+            raise ValueError(f"{failure}: {keep}") from None
+        raise ValueError(f"{what} {told}. If not, keep one value: {keep}") from None
+
+
+def _keep_first(name: Hashable, roles: Roles) -> str:
+    """The call that leaves one value of a column to each series."""
+    if roles.is_single:
+        return f"df[{name!r}].dropna().iloc[0]"
+    whose = f"df[{roles.id_name!r}]" if roles.id_level is None else f"level={roles.id_level}"
+    return f"df[{name!r}].groupby({whose}).transform('first')"
 
 
 def _without_time(frame: pd.DataFrame, roles: Roles) -> str:

@@ -12,9 +12,11 @@ import pandas as pd
 __all__ = [
     "MOMENTS",
     "add_zone",
+    "mistyped",
     "mixed_zones",
     "mostly_numbers",
     "no_numbers",
+    "numbers_among",
     "other_kind",
     "reads_as_date",
     "text_times",
@@ -188,9 +190,24 @@ def text_values(column: pd.Series, name: Hashable, ids: pd.Index | None) -> str 
     return f"{first}; df[{name!r}] = pd.to_numeric(df[{name!r}], errors='coerce') makes such cells missing"
 
 
+def mistyped(column: pd.Series) -> bool:
+    """Whether a column is of numbers, but for some cells of text."""
+    if isinstance(column.dtype, pd.PeriodDtype) or pd.api.types.infer_dtype(column, skipna=True) in MOMENTS:
+        return False
+    return mostly_numbers(column) and _read(column).isna().sum() > column.isna().sum()
+
+
+def numbers_among(column: pd.Series) -> np.ndarray:
+    """Its numbers, NaN where there is none, of which a comma may stand for the point: (R,)."""
+    cells = zip(column, _has_comma(column), strict=True)
+    mended = pd.Series([cell.replace(",", ".") if comma else cell for cell, comma in cells], dtype=object)
+    return _read(mended).to_numpy(dtype=np.float64, na_value=np.nan)
+
+
 def _read(column: pd.Series) -> pd.Series:
     return pd.to_numeric(column, errors="coerce")
 
 
 def _has_comma(column: pd.Series) -> pd.Series:
-    return column.astype(str).str.fullmatch(r"\s*[-+]?\d+,\d+\s*").astype(bool)
+    found = [re.fullmatch(r"\s*[-+]?\d+,\d+\s*", str(cell)) is not None for cell in column]
+    return pd.Series(found, index=column.index, dtype=bool)

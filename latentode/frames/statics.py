@@ -21,7 +21,6 @@ __all__ = [
     "Statics",
     "describes_series",
     "is_static",
-    "keep_first",
     "read_static",
 ]
 
@@ -293,17 +292,10 @@ def _of_each_series(
         one, two = (shown(value if texts is None else texts[int(value)]) for value in (first, other))
         raise ValueError(
             f"series {shown(ids[series])} has two values of static column {name!r}, {one} and {two}; a static "
-            "column describes a series as a whole. If it changes in time make it a channel, or keep one value: "
-            + keep_first(name, ids)
+            "column describes a series as a whole. If it changes in time make it a channel, or keep one value of each "
+            "series"
         )
     return np.where(np.isfinite(low), low, np.nan)
-
-
-def keep_first(name: Hashable, ids: pd.Index) -> str:
-    """The call that leaves one value of a column to each series."""
-    if ids.name is not None:
-        return f"df.groupby({ids.name!r})[{name!r}].transform('first')"
-    return f"df[{name!r}].iloc[0]" if len(ids) == 1 else f"df.groupby(level=0)[{name!r}].transform('first')"
 
 
 def _check_learnable(found: StaticValues) -> None:

@@ -31,7 +31,7 @@ AT_ONCE = 2_000_000
 CUTS_A_SERIES, MOST_CUTS, N_REPEATS = 24, 200_000, 4
 
 # Fewer training series than this flatter the model too much to say how far answers between observations should be
-# moved. On five small tables half the way errs 7 to 10 % less than weights learned from them; ahead 10 % more.
+# moved. On five small tables half the way errs 7 to 10 % less than weights learned from them.
 FEW = 10
 
 # With fewer series than this, what is common to them can't be told from what is one's own.
@@ -57,8 +57,8 @@ def learn_stack(
     Args:
         withheld: None where there are none: then each of the training series is told by regressions on others
             (cross-fitting). The model was trained on all of them, which flatters it: weights are rather too small
-            than too large. Of fewer than ten series they would say nothing of answers between observations, and
-            these are moved half the way: of two that may be as good the mean is the better bet.
+            than too large. Of fewer than ten series those between observations would come out near 0, however good
+            the regression, and are a half: of two answers that may be as good the mean is the better bet.
         ask: what the model says of what each of some contexts, (R,) bool masks, hides of some series.
         task: see `hiding_subsets`, which hides rows of the training series.
 
@@ -76,9 +76,9 @@ def learn_stack(
         learned = _Learned.of(training, kind, task, seed)
         if withheld is None and len(training) < FEW and kind == "between":
             members[kind] = learned.half_way_member(asked)
-            continue
-        told = learned.tell(asked) if withheld is not None else learned.tell_crosswise(asked)
-        members[kind] = learned.member(asked, told, hidden)
+        else:
+            told = learned.tell(asked) if withheld is not None else learned.tell_crosswise(asked)
+            members[kind] = learned.member(asked, told, hidden)
     return None if all(member is None for member in members.values()) else Stack(**members)
 
 

@@ -23,7 +23,7 @@ SMOOTHNESS = 10.0
 # to 1 erred as much in track, and 2 to 6 % more in wind.
 MOST = 0.5
 
-# A share of the lead times over which weights of a half are reached.
+# Weights that are not learned rise from 0 to a half up to this quantile of the lead times.
 NEAR = 0.1
 
 # Weights that are less than this on average are none.
@@ -115,8 +115,8 @@ def learn_weights(
 
 
 def half_way(lead: np.ndarray, n_channels: int) -> Weights | None:
-    """Weights of a half from the lead time on that a tenth of those asked about do not reach, for where nothing says
-    what they should be; None where nothing is asked away from an observation.
+    """w(lead) = min(1, lead / q) / 2, with q the NEAR-quantile of the lead times (n,), in all channels: where nothing
+    says what weights should be. None where nothing is asked away from an observation.
     """
     if not len(lead) or not lead.max() > 0:
         return None
