@@ -170,7 +170,8 @@ def test_cells_that_are_no_text_and_columns_of_other_things_are_left_out():
     with pytest.raises(TypeError, match="column 'hr' holds text where numbers belong"):
         LatentODE(**KEYS).fit(frame)
     years = pd.period_range("1700", periods=len(frame), freq="Y")
-    for column in (years, years.astype(object), ward()["hr"].astype("category")):
+    objects = pd.Series(list(years), index=frame.index, dtype=object)
+    for column in (years, objects, ward()["hr"].astype("category")):
         report = diagnose(ward().assign(hr=column), **KEYS)
         assert not report.fits
         assert report.suggested["value_cols"] == ["temp", "creatinine"]
