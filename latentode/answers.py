@@ -106,10 +106,13 @@ class Answers:
             whose = (
                 f" ({len(far)} of {len(asked)} series, the first is {first})" if len(table.ids) > 1 else ""
             )
+            length, remedy = "lengths of the longest training series", "fit longer series"
+            if self.fitted.reach is not None:
+                length, remedy = "spans, in which it was trained,", "fit with a longer `span`"
             warn_user(
-                f"times are asked that lie up to {float(away.max()):.3g} lengths of the longest training series away "
+                f"times are asked that lie up to {float(away.max()):.3g} {length} away "
                 f"from a series' own rows{whose}: the model has seen nothing like it, and what it answers there is not "
-                "to be relied on. Ask nearer times, or fit longer series"
+                f"to be relied on. Ask nearer times, or {remedy}"
             )
 
     def predict(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
@@ -28,6 +29,9 @@ INITIAL_POSTERIOR_STD = 0.3
 # Standardised values farther out than this are outliers; the network is shown that they are large,
 # not how large.
 LARGEST_INPUT = 10.0
+
+# How many periods back a wave's rows count, and the ridge of its level, cosine and sine, in observations.
+WAVE_MEMORY, WAVE_RIDGE = 1.5, (1e-3, 0.3, 0.3)
 
 # A summary that varies by less than this is the same for all series but for rounding.
 LEAST_SPREAD = 1e-4
@@ -63,8 +67,9 @@ class GRUEncoder(Encoder):
 
     Beside the cell's final state the posterior's head sees plain summaries of every channel: the
     observed values nearest to and farthest from z0, their elapsed times, the change per time
-    between the nearest two, the mean and the number of observations; and the static features that describe
-    the series as a whole. Without an observation it answers from these alone. `prepare` brings the summaries to a
+    between the nearest two, the mean and the number of observations; where there is a period, level, cosine and sine
+    of the wave through what is near z0; and the static features that describe the series as a whole. Without an
+    observation it answers from these alone. `prepare` brings the summaries to a
     common scale: the change between two observations is a small part of a channel's spread, and would be learned last.
 
     Args:
@@ -75,6 +80,7 @@ class GRUEncoder(Encoder):
         shortcut: adds a linear path from what the head sees to what it answers.
         typical_gap: the usual time between observations, in model time; gaps are shown relative to it.
         n_statics: static features of a series, P.
+        period: of what turns, in model time; None where nothing is known to. Needs `summaries`.
 
     Shapes:
         times (B, N), values (B, N, D), mask (B, N, D), statics (B, P), of which None says that nothing is known
@@ -101,6 +107,7 @@ class GRUEncoder(Encoder):
         typical_gap: float = 0.05,
         n_statics: int = 0,
         shortcut: bool = True,
+        period: float | None = None,
     ) -> None:
         super().__init__()
         if origin not in ("first", "last"):
@@ -111,7 +118,8 @@ class GRUEncoder(Encoder):
         self.n_statics = n_statics
         self.register_buffer("typical_gap", torch.tensor(float(typical_gap)))
         self.gru = GRU(2 * n_channels + 2, n_units)
-        n_summaries = 7 * n_channels if summaries else 0
+        n_summaries = (7 if period is None else 10) * n_channels if summaries else 0
+        self.period = period
         self.head = MLP(n_units + n_summaries + n_statics, head_units, 2 * latent_dim, shortcut=shortcut)
         # Encoders of before there were shortcuts left the summaries at scales of their own.
         self.prepares = shortcut
@@ -127,7 +135,7 @@ class GRUEncoder(Encoder):
         inputs = torch.cat([values, seen, gaps.clamp(max=10.0), relative], dim=-1)
         state = self.gru(inputs, lengths)
         if self.summaries:
-            summaries = _summaries(reading.times, values, seen, lengths, self.typical_gap)
+            summaries = self._summaries(reading.times, values, seen, lengths)
             if self.prepares:
                 summaries = (summaries - self.summary_center) / self.summary_spread
                 summaries = summaries.clamp(-LARGEST_INPUT, LARGEST_INPUT)
@@ -152,13 +160,19 @@ class GRUEncoder(Encoder):
         if not (self.summaries and self.prepares):
             return
         _, reading, lengths = self._read(context)
-        found = _summaries(reading.times, reading.values, reading.seen, lengths, self.typical_gap)
+        found = self._summaries(reading.times, reading.values, reading.seen, lengths)
         found = found[lengths > 0].double()
         if not len(found):
             return
         spread = found.std(0, correction=0)
         self.summary_center.copy_(found.mean(0))
         self.summary_spread.copy_(torch.where(spread > LEAST_SPREAD, spread, 1.0))
+
+    def _summaries(self, times: Tensor, values: Tensor, seen: Tensor, lengths: Tensor) -> Tensor:
+        found = _summaries(times, values, seen, lengths, self.typical_gap)
+        if self.period is None:
+            return found
+        return torch.cat([found, _waves(times, values, seen, lengths, self.period)], dim=-1)
 
     def _read(self, context: SeriesBatch) -> tuple[SeriesBatch, SeriesBatch, Tensor]:
         """The compact context, the same in reading order with its values cut, and its lengths (B,)."""
@@ -228,3 +242,21 @@ def _summaries(times: Tensor, values: Tensor, seen: Tensor, lengths: Tensor, typ
         torch.log1p(count),
     ]
     return torch.cat(parts, dim=-1)
+
+
+def _waves(times: Tensor, values: Tensor, seen: Tensor, lengths: Tensor, period: float) -> Tensor:
+    """Level, cosine and sine of each channel's wave, counted from the row nearest to z0: (B, 3 D).
+
+    By ridge regression, in which a row counts by exp(-its time from there / WAVE_MEMORY periods). Rows are in reading
+    order.
+    """
+    end = times.gather(1, (lengths - 1).clamp(min=0).unsqueeze(1))
+    turns = (times - end) / period
+    angle = 2 * math.pi * turns
+    columns = torch.stack([torch.ones_like(angle), angle.cos(), angle.sin()], dim=-1).unsqueeze(1)
+    counts = seen * (-turns.abs() / WAVE_MEMORY).exp().unsqueeze(-1)
+    weighed = counts.transpose(1, 2).unsqueeze(-1) * columns
+    ridge = torch.diag(torch.tensor(WAVE_RIDGE, dtype=values.dtype, device=values.device))
+    gram = weighed.transpose(2, 3) @ columns + ridge
+    moment = weighed.transpose(2, 3) @ values.transpose(1, 2).unsqueeze(-1)
+    return torch.linalg.solve_ex(gram, moment).result.flatten(1)  # which waits for no GPU

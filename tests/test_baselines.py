@@ -91,6 +91,36 @@ def test_contexts_without_a_row_are_answered(name):
     np.testing.assert_array_equal(found, np.tile(DEFAULT, (2, 1)))
 
 
+def test_a_period_before_no_row_is_the_default():
+    nothing = Contexts(np.zeros(0), np.zeros((0, 3)), np.array([0, 0]))
+    found = baselines.seasonal_naive(nothing, np.array([0]), np.array([1.0]), DEFAULT, period=2.0)
+    np.testing.assert_array_equal(found, DEFAULT[None])
+
+
+def test_what_was_periods_before_is_what_will_be():
+    random = np.random.default_rng(0)
+    known, asked = np.sort(random.uniform(0, 10, 4000)), random.uniform(0, 40, 500)
+
+    def wave(times):
+        return np.stack([np.sin(2 * np.pi * times / 2.5), times % 2.5], axis=1)
+
+    values = wave(known)
+    values[:3000, 1] = np.nan  # observed from about 7.5 on
+    contexts = Contexts.of([(known, values)])
+    found = baselines.seasonal_naive(contexts, np.zeros(500, dtype=int), asked, np.zeros(2), period=2.5)
+    np.testing.assert_allclose(found[:, 0], wave(asked)[:, 0], atol=0.02)
+    behind = (asked > 10) & (asked % 2.5 > 0.2) & (asked % 2.5 < 2.3)
+    np.testing.assert_allclose(found[behind, 1], wave(asked)[behind, 1], atol=0.02)
+
+
+def test_before_a_period_has_passed_it_is_the_first_value():
+    contexts = Contexts.of([([0.0, 1.0], [[5.0], [7.0]])])
+    found = baselines.seasonal_naive(
+        contexts, np.array([0, 0]), np.array([2.0, 0.5]), np.zeros(1), period=9.0
+    )
+    np.testing.assert_array_equal(found.ravel(), [5.0, 6.0])
+
+
 def test_pchip_of_turning_points_and_steep_ends():
     times = np.array([0.0, 1.0, 1.5, 4.0, 4.2, 6.0])
     for values in ([0.0, 5, -3, -3, 8, 8.1], [0.0, 0, 0, 1, 1, 1], [3.0, 1, 2, 1, 2, -9]):

@@ -1,17 +1,21 @@
 """The posterior depends on a series' observations and on nothing else."""
 
+import math
+
 import pytest
 import torch
 
 from latentode import GRUEncoder, SeriesBatch
+from latentode.encoders import _waves
 from tests.made import ragged
 
 
-@pytest.fixture(params=["first", "last"])
+@pytest.fixture(params=[("first", None), ("last", None), ("first", 0.7), ("last", 0.7)])
 def encoder(request):
+    origin, period = request.param
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return GRUEncoder(3, 4, 8, origin=request.param)
+        return GRUEncoder(3, 4, 8, origin=origin, period=period)
 
 
 def close(one, other):
@@ -105,7 +109,7 @@ def test_prepared_summaries_have_mean_zero_and_spread_one(encoder):
     before, after = before[:, n_state:], after[:, n_state:]
     varies = before.std(0) > 1e-3
     assert varies.any()
-    torch.testing.assert_close(after.mean(0), torch.zeros(21), atol=1e-5, rtol=0)
+    torch.testing.assert_close(after.mean(0), torch.zeros(after.shape[1]), atol=1e-5, rtol=0)
     torch.testing.assert_close(after[:, varies].std(0, correction=0), torch.ones(int(varies.sum())))
 
 
@@ -136,3 +140,20 @@ def test_without_a_shortcut_there_is_nothing_to_prepare():
     encoder.prepare(ragged().batch([0, 1, 3]))
     assert before.keys() == encoder.state_dict().keys()
     assert all(torch.equal(before[name], tensor) for name, tensor in encoder.state_dict().items())
+
+
+def test_the_wave_of_a_channel_is_read_where_z0_stands():
+    times = torch.linspace(0, 5, 200, dtype=torch.float64).expand(1, -1)
+    seen = torch.ones(1, 200, 2, dtype=torch.float64)
+    seen[:, ::3, 1] = 0
+    angle = 2 * math.pi * (times - 5) / 0.5
+    values = torch.stack([3 + 2 * angle.cos(), 5 * angle.sin() - 1], dim=-1) * seen
+    found = _waves(times, values, seen, torch.tensor([200]), 0.5)
+    expected = torch.tensor([[3.0, 2.0, 0.0, -1.0, 0.0, 5.0]], dtype=torch.float64)
+    torch.testing.assert_close(found, expected, rtol=0.03, atol=0.03)
+
+
+def test_of_a_channel_that_was_not_seen_the_wave_is_0():
+    times = torch.linspace(0, 5, 20).expand(1, -1)
+    nothing = torch.zeros(1, 20, 2)
+    assert torch.equal(_waves(times, nothing, nothing, torch.tensor([20]), 0.5), torch.zeros(1, 6))

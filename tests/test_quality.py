@@ -129,6 +129,24 @@ def test_one_sensor_is_forecast_from_spans_of_its_past():
     assert report.table.query("lead == 'all'")["coverage-90"].dropna().between(0.8, 0.99).all()
 
 
+def test_days_of_many_sensors_are_foretold_though_each_has_a_phase_of_its_own():
+    """Eight turns a series, of which nothing was learned from a field that did not turn at the start."""
+    random = np.random.default_rng(0)
+    frames = []
+    for series in range(50):
+        hours = np.sort(random.uniform(0, 24 * 8, 130))
+        angle = 2 * np.pi * hours / 24 + random.uniform(0, 2 * np.pi)
+        x = random.normal() + random.uniform(1, 4) * np.sin(angle) + random.normal(0, 0.4, len(hours))
+        frames.append(pd.DataFrame({"series": series, "hours": hours, "x": x}))
+    sensors = pd.concat(frames)
+    known, unseen = sensors[sensors["series"] < 35], sensors[sensors["series"] >= 35]
+    model = LatentODE("series", "hours", task="extrapolate", max_iter=400, random_state=0).fit(known)
+    report = model.evaluate(unseen, train=known, leads=[48], n_bootstrap=0)
+    error = report.table.query("lead == 'all'").set_index("predictor")["rmse"]
+    assert error["latent ODE"] < 0.6 * min(error["ridge"], error["series mean"])
+    assert error["latent ODE"] < error["seasonal naive"]
+
+
 def test_a_day_is_found_in_what_a_sensor_measures():
     """A month of readings at odd hours, of which a part as long as 256 rows take would turn eleven times."""
     random = np.random.default_rng(0)

@@ -5,6 +5,8 @@ import torch
 
 from latentode import SeriesCollection
 from latentode.training import TrainingOptions, TrainingSettings
+from latentode.training.loop import _optimiser
+from tests.problems import small_model
 
 
 def _collection(n_series: int, n_rows: int) -> SeriesCollection:
@@ -119,3 +121,23 @@ def test_large_latent_states_learn_in_smaller_steps(latent_dim, expected):
 def test_wrong_options_are_named(given, error, message):
     with pytest.raises(error, match=message):
         TrainingOptions(**given)
+
+
+@pytest.mark.parametrize(("turning", "expected"), [(False, 1.0), (True, 0.02)])
+def test_a_field_that_turns_is_trained_slowly(turning, expected):
+    options = _choose(_collection(5, 10), 4, task="both", origin="first", turning=turning)
+    assert options.field_rate == expected
+
+
+def test_the_field_has_a_rate_of_its_own():
+    model = small_model()
+    groups = {
+        rate: _optimiser(model, TrainingOptions(field_rate=rate, learning_rate=0.01)).param_groups
+        for rate in (1.0, 0.02)
+    }
+    assert [group["multiple"] for group in groups[1.0]] == [1.0, 3.0]
+    network, field, _ = groups[0.02]
+    assert (network["multiple"], field["multiple"]) == (1.0, 0.02)
+    assert {id(p) for p in field["params"]} == {id(p) for p in model.field.parameters()}
+    trained = [id(p) for group in groups[0.02] for p in group["params"]]
+    assert sorted(trained) == sorted(id(p) for p in model.parameters())

@@ -7,6 +7,7 @@ from latentode.baselines.trivial import (
     last_value,
     linear,
     pchip,
+    seasonal_naive,
     series_mean,
     training_mean,
 )
@@ -19,6 +20,7 @@ __all__ = [
     "last_value",
     "linear",
     "pchip",
+    "seasonal_naive",
     "series_mean",
     "training_mean",
 ]

@@ -15,6 +15,7 @@ __all__ = [
     "last_value",
     "linear",
     "pchip",
+    "seasonal_naive",
     "series_mean",
     "training_mean",
 ]
@@ -131,6 +132,27 @@ def constant_velocity(
     before_time, before = near.second_left
     velocity = (near.left - before) / (near.left_time - before_time)
     return first_known(near.left + velocity * (near.time - near.left_time), near.left, near.right, default)
+
+
+def seasonal_naive(
+    contexts: Contexts, codes: np.ndarray, times: np.ndarray, default: np.ndarray, *, period: float
+) -> np.ndarray:
+    """What a channel was as few whole periods before as it was observed since, between observations linear.
+
+    >>> context = Contexts.of([([0.0, 1.0, 2.0], [[5.0], [7.0], [6.0]])])
+    >>> seasonal_naive(context, np.array([0, 0]), np.array([2.5, 4.0]), np.array([0.0]), period=2.0).ravel().tolist()
+    [6.0, 6.0]
+    """
+    near = Neighbours(contexts, codes, times)
+    behind = np.where(np.isnan(near.right), times[:, None] - near.left_time, 0.0)
+    back = np.ceil(np.nan_to_num(behind) / period)
+    found = np.empty(back.shape)
+    for n_periods in np.unique(back):
+        there = back == n_periods
+        rows = there.any(1)
+        told = linear(contexts, codes[rows], times[rows] - n_periods * period, default)
+        found[there] = told[there[rows]]
+    return found
 
 
 def first_known(*answers: np.ndarray) -> np.ndarray:

@@ -62,14 +62,19 @@ class LatentODE(Fitting, Solving, Asking, Latents, Scoring, Files, BaseEstimator
         residual: kernel of the residual process: "ou" (limit: last value, linear interpolation),
             "matern32", "iou" (limit: constant velocity), or one for each channel; "auto" takes for each
             channel which predicts the validation data best, "iou" by a margin; None is the plain latent ODE.
+        period: of what turns in the series, a number in the units of numeric times or a length of time such as "1D".
+            Latent states then turn so from the start, which training would hardly find by itself, and the posterior's
+            head sees the wave that each channel was last on. "auto" looks for one that repeats four times in series of
+            24 observations or more (`summary` says what was found; a warm start keeps that of the fit before); None
+            leaves all to training.
         span: the time that one z0 answers for, a number in the units of numeric times or a length of time such as
             "30D"; longer series are read through spans that overlap by half and are joined without a jump, and
             trained on in parts of that length, which begin elsewhere each time. What lies ahead is foretold from the
             last half: take twice the time that a forecast is to reach, and more than one period of what is
             periodic. None makes it as long as 256 observations take, which a span never exceeds, or four periods
-            where series of more are found to be periodic (`summary` says how long; a warm start keeps the spans of the
-            fit before). Where one series is long, spans of all are that short. No span reads across a gap of more
-            than half of it, or of more time than 256 rows take.
+            where there is a period and series, or 256 observations of them, last longer (`summary` says how long; a
+            warm start keeps the spans of the fit before). Where one series is long, spans of all are that short. No
+            span reads across a gap of more than half of it, or of more time than 256 rows take.
         latent_dim, field_units, encoder_units, decoder_units: sizes of the networks; None chooses by
             the number of channels.
         method, engine, gradient, rtol, atol: the ODE solver, see `Solver`; method="auto" takes "tsit5" with the
@@ -174,6 +179,7 @@ class LatentODE(Fitting, Solving, Asking, Latents, Scoring, Files, BaseEstimator
         likelihood: str | Sequence[str] = "gaussian",
         noise_scale: str = "learned",
         residual: str | Sequence[str] | None = "auto",
+        period: Any = "auto",
         span: Any = None,
         latent_dim: int | None = None,
         field_units: Sequence[int] | None = None,
@@ -214,6 +220,7 @@ class LatentODE(Fitting, Solving, Asking, Latents, Scoring, Files, BaseEstimator
         self.likelihood = likelihood
         self.noise_scale = noise_scale
         self.residual = residual
+        self.period = period
         self.span = span
         self.latent_dim = latent_dim
         self.field_units = field_units

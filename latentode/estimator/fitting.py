@@ -17,7 +17,7 @@ from latentode._checks import check_choice, check_device, check_units
 from latentode._warnings import warn_user
 from latentode.estimator.parameters import check_no_flags
 from latentode.estimator.seeds import seed_of
-from latentode.fitting import Fitted, FittingProblem, NetworkSizes, fit_model, usual_span
+from latentode.fitting import Fitted, FittingProblem, NetworkSizes, find_period, fit_model, usual_span
 from latentode.frames import SeriesTable, answers_in_kind, read_frame
 from latentode.frames.clock import duration
 from latentode.frames.placeholders import UNMISTAKABLE, placeholders, stands_for_missing
@@ -78,6 +78,7 @@ class Fitting(BaseEstimator):
         _warn_of_statics(table)
         _warn_of_placeholders(table)
         n_channels = len(table.roles.value_cols)
+        period = self._period(table, start)
         problem = FittingProblem(
             table=table,
             task=self.task,
@@ -94,7 +95,8 @@ class Fitting(BaseEstimator):
             stacking=self.stacking,
             start=start,
             checkpoint=self._checkpoint(table, start),
-            span=self._span(table, start),
+            span=self._span(table, start, period),
+            period=period,
             sizes=NetworkSizes(
                 latent_dim=self.latent_dim,
                 field_units=None if self.field_units is None else tuple(self.field_units),
@@ -226,12 +228,20 @@ class Fitting(BaseEstimator):
             check_choice("likelihood", law, LAWS)
         return laws[0] if len(set(laws)) == 1 else tuple(laws)
 
-    def _span(self, table: SeriesTable, start: Fitted | None) -> float | None:
+    def _period(self, table: SeriesTable, start: Fitted | None) -> float | None:
+        """In the clock's units; None where nothing turns."""
+        if self.period is None:
+            return None
+        if isinstance(self.period, str) and self.period == "auto":
+            return find_period(table.collection()) if start is None else start.period
+        return duration(self.period, table.times.kind, "period")
+
+    def _span(self, table: SeriesTable, start: Fitted | None, period: float | None) -> float | None:
         """In the clock's units; None for as long as some rows take."""
         if self.span is None and start is not None:
             return start.longest
         if self.span is None:
-            return usual_span(table.collection())
+            return None if period is None else usual_span(table.collection(), period)
         span = duration(self.span, table.times.kind, "span")
         data = table.collection()
         together = data.series_of_rows.diff() == 0

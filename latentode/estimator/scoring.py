@@ -153,8 +153,9 @@ class Scoring(Reading):
             level: coverages of the bands in percent. CRPS is computed from the bands' bounds; without any
                 there is none.
             point: which answer the errors are of, the "mean" or the "median".
-            baselines: names among "last value", "constant velocity", "linear", "pchip", "series mean",
-                "training mean", "ridge"; None takes all that suit a task. Of a channel that a context does
+            baselines: names among "last value", "constant velocity", "seasonal naive" (what was a
+                period before), "linear", "pchip", "series mean", "training mean", "ridge"; None takes all that suit a
+                task. Of a channel that a context does
                 not show they answer the training mean.
             train: the frame of `fit`, or one like it: "ridge", a regression on features of the context, is
                 fitted to it, cut as X is without `after`. A model does not keep it. A warning says where series of
@@ -209,4 +210,5 @@ class Scoring(Reading):
             training=None if train is None else self._answers.usual(self._read(train)),
             default=self.scaling_.center,
             statics=self.fitted_.statics,
+            period=self.fitted_.period,
         )

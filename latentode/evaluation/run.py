@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from latentode.baselines import (
     last_value,
     linear,
     pchip,
+    seasonal_naive,
     series_mean,
     training_mean,
 )
@@ -29,11 +31,19 @@ from latentode.evaluation.tally import MODEL, Tally
 from latentode.frames import Instants, Questions, SeriesTable, Statics, read_moment
 from latentode.frames.columns import shown
 
-__all__ = ["RIVALS", "Settings", "evaluate"]
+__all__ = ["RIVALS", "Settings", "baselines", "evaluate"]
 
-# The rivals in each task. Linear and cubic interpolation are the last value beyond the last observation.
+# The rivals in each task, "seasonal naive" where a period is known. Linear and cubic interpolation are the last value
+# beyond the last observation.
 RIVALS = {
-    "extrapolate": ("last value", "constant velocity", "series mean", "training mean", "ridge"),
+    "extrapolate": (
+        "last value",
+        "constant velocity",
+        "seasonal naive",
+        "series mean",
+        "training mean",
+        "ridge",
+    ),
     "interpolate": ("linear", "pchip", "last value", "series mean", "training mean", "ridge"),
 }
 
@@ -45,6 +55,15 @@ BASELINES: dict[str, Callable[..., np.ndarray]] = {
     "series mean": series_mean,
     "training mean": training_mean,
 }
+SEASONAL = "seasonal naive"
+
+
+def baselines(period: float | None) -> dict[str, Callable[..., np.ndarray]]:
+    """Those that learn nothing, by name; the one that needs a period where there is one."""
+    if period is None:
+        return BASELINES
+    return BASELINES | {SEASONAL: partial(seasonal_naive, period=period)}
+
 
 # Numbers (rows times channels) that are asked about at once, and that ridge is fitted to.
 CHUNK_NUMBERS = 1_000_000
@@ -92,11 +111,12 @@ class Settings:
                     f"{', '.join(map(repr, known))}"
                 )
 
-    def rivals(self, task: str, *, trained: bool) -> tuple[str, ...]:
-        """Those of a task, ridge only with training data."""
+    def rivals(self, task: str, *, trained: bool, periodic: bool) -> tuple[str, ...]:
+        """Those of a task, ridge only with training data and seasonal naive only with a period."""
         if self.baselines is not None:
             return tuple(name for name in RIVALS[task] if name in self.baselines)
-        return tuple(name for name in RIVALS[task] if trained or name != "ridge")
+        absent = {"ridge": not trained, SEASONAL: not periodic}
+        return tuple(name for name in RIVALS[task] if not absent.get(name, False))
 
 
 def evaluate(
@@ -107,14 +127,17 @@ def evaluate(
     training: SeriesTable | None,
     default: np.ndarray,
     statics: Statics | None = None,
+    period: float | None = None,
 ) -> Evaluation:
     """Evaluates in every task; `default` (D,) is what baselines know of a channel that a context lacks.
 
     Args:
+        period: of what turns in the series, in the clock's units; None where none is known.
         statics: how static columns become features, which ridge is told as well.
 
     Raises:
-        ValueError: where no series has rows enough, or ridge is asked for without training data.
+        ValueError: where no series has rows enough, or ridge is asked for without training data, or seasonal naive
+            without a period.
         ValueError, TypeError: for an `after` that is no time on the table's clock.
     """
     after = None if settings.after is None else _After(*read_moment(settings.after, "after", table))
@@ -122,10 +145,15 @@ def evaluate(
         raise ValueError(
             "the baseline 'ridge' is fitted to training data; give them as train=, e.g. the frame of `fit`"
         )
+    if period is None and SEASONAL in (settings.baselines or ()):
+        raise ValueError(
+            f"the baseline {SEASONAL!r} needs a period, and the fit found none; say what it is at fit, with period="
+        )
     if training is not None:
         _warn_of_overlap(table, training, after)
     observations = Observations.of(table, statics)
     known = None if training is None else Observations.of(training, statics)
+    simple = baselines(period)
     tables, scopes = [], {}
     for number, task in enumerate(settings.tasks):
         generator = np.random.default_rng([settings.seed, number])
@@ -135,9 +163,9 @@ def evaluate(
         hidden = ~cuts.shown
         bins = LeadBins.of(settings.leads, settings.horizon, table.times.kind, cuts.lead[hidden])
         rivals: dict[str, Callable[..., np.ndarray]] = {}
-        for name in settings.rivals(task, trained=training is not None):
-            if name != "ridge":
-                rivals[name] = BASELINES[name]
+        for name in settings.rivals(task, trained=training is not None, periodic=period is not None):
+            if name in simple:
+                rivals[name] = simple[name]
             elif known is not None:
                 rivals[name] = _fit_ridge(known, task, settings, bins, default, generator)
         levels = check_levels(settings.level)

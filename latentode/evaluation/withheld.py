@@ -13,7 +13,7 @@ from latentode.baselines import Contexts
 from latentode.calibration import HiddenScores, elapsed
 from latentode.evaluation.bins import LeadBins
 from latentode.evaluation.report import Evaluation, Scope
-from latentode.evaluation.run import BASELINES, RIVALS
+from latentode.evaluation.run import RIVALS, baselines
 from latentode.evaluation.tally import MODEL, Tally
 from latentode.frames import Scaling
 from latentode.series import SeriesCollection
@@ -35,6 +35,7 @@ def evaluate_withheld(
     kind: str,
     tasks: Sequence[str],
     seed: int,
+    period: float | None = None,
 ) -> Evaluation | None:
     """Errors of predictions that are made already, all lead times together; None where nothing was asked.
 
@@ -47,7 +48,9 @@ def evaluate_withheld(
             scored. `series` (R,) says which one a row is of: the parts of a long one are one.
         kind: of time, see `Instants`.
         tasks: those of RIVALS that are told.
+        period: of what turns in the series, in model time; None where none is known.
     """
+    known = baselines(period)
     asked = [_Asked(parts, shown) for shown in contexts]
     tables, scopes = [], {}
     for number, task in enumerate(tasks):
@@ -57,13 +60,13 @@ def evaluate_withheld(
             continue
         leads = [one.lead[there] * scaling.time_unit for one, there in zip(asked, chosen, strict=True)]
         bins = LeadBins.of(1, None, kind, np.concatenate(leads))
-        rivals = [name for name in RIVALS[task] if name in BASELINES]
+        rivals = [name for name in RIVALS[task] if name in known]
         tally = Tally(int(series.max()) + 1, bins, channels, [MODEL, *rivals], [])
         for context, (one, there, lead) in enumerate(zip(asked, chosen, leads, strict=True)):
             predictions = {MODEL: _predicted(hidden, context, parts)[there]}
             with np.errstate(all="ignore"):  # of times that only rounding tells apart
                 for name in rivals:
-                    rival = BASELINES[name](one.contexts, one.part[there], one.times[there], one.nothing)
+                    rival = known[name](one.contexts, one.part[there], one.times[there], one.nothing)
                     predictions[name] = rival
                 tally.add(series[there], lead, one.values[there], predictions, {})
         table = tally.table(task, N_BOOTSTRAP, np.random.default_rng([seed, number]))

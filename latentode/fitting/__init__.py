@@ -17,6 +17,6 @@ fitted          the fit as it is kept
 from latentode.fitting.build import NetworkSizes
 from latentode.fitting.fit import FittingProblem, fit_model
 from latentode.fitting.fitted import Fitted
-from latentode.fitting.period import usual_span
+from latentode.fitting.period import find_period, usual_span
 
-__all__ = ["Fitted", "FittingProblem", "NetworkSizes", "fit_model", "usual_span"]
+__all__ = ["Fitted", "FittingProblem", "NetworkSizes", "find_period", "fit_model", "usual_span"]

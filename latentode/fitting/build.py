@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from dataclasses import dataclass
 
@@ -14,7 +15,10 @@ from latentode.model import LatentODEModel
 from latentode.residual import GaussMarkov
 from latentode.solve import Solver
 
-__all__ = ["Architecture", "NetworkSizes", "build_model"]
+__all__ = ["Architecture", "NetworkSizes", "build_model", "start_turning"]
+
+# Of the field: latent units a unit of model time, and so many times what states that turn a unit from zero need.
+FIELD_BOUND, TURNING_BOUND = 20.0, 8.0
 
 _DRAWING = threading.Lock()
 
@@ -41,6 +45,7 @@ class Architecture:
         likelihood: law of the noise of all channels, or of each; noise_scale where its scale comes from.
         n_statics: static features of a series.
         shortcuts: linear paths beside the posterior's head and the decoder; the first files have none.
+        period: of what turns in the series, in model time; None where nothing is known to.
     """
 
     n_channels: int
@@ -51,11 +56,12 @@ class Architecture:
     origin: str
     residual: tuple[str, ...] | None
     typical_gap: float
-    field_bound: float | None = 20.0
+    field_bound: float | None = FIELD_BOUND
     likelihood: str | tuple[str, ...] = "gaussian"
     noise_scale: str = "learned"
     n_statics: int = 0
     shortcuts: bool = False
+    period: float | None = None
 
     @classmethod
     def choose(
@@ -67,6 +73,7 @@ class Architecture:
         residual: tuple[str, ...] | None,
         typical_gap: float,
         n_statics: int = 0,
+        period: float | None = None,
     ) -> Architecture:
         """Sizes by the number of channels, where they are not given.
 
@@ -74,9 +81,11 @@ class Architecture:
         for velocities and hidden causes, and small latents do better on smooth data. Fields of larger latents are
         four times as wide: with 128 units in place of 64, and twice the learning rate, the hopper and intensive
         care learned more in half the steps. The encoder is as wide for small latents as for large ones: on
-        spirals 64 units halved the steps that 32 took.
+        spirals 64 units halved the steps that 32 took. Where channels turn with a period, three latent
+        dimensions each, at most 20 in all: each has a phase and a level of its own.
         """
-        latent_dim = sizes.latent_dim or min(20, max(4, n_channels + 2))
+        usual = n_channels + 2 if period is None else 3 * n_channels
+        latent_dim = sizes.latent_dim or min(20, max(4, usual))
         small = latent_dim <= 6
         field_width, decoder_width = (32, 32) if small else (128, 64)
         return cls(
@@ -88,10 +97,12 @@ class Architecture:
             origin=origin,
             residual=residual,
             typical_gap=typical_gap,
+            field_bound=max(FIELD_BOUND, 0.0 if period is None else TURNING_BOUND * 2 * math.pi / period),
             likelihood=sizes.likelihood,
             noise_scale=sizes.noise_scale,
             n_statics=n_statics,
             shortcuts=True,
+            period=period,
         )
 
 
@@ -113,6 +124,7 @@ def build_model(
                 typical_gap=sizes.typical_gap,
                 n_statics=sizes.n_statics,
                 shortcut=sizes.shortcuts,
+                period=sizes.period,
             ),
             MLPField(sizes.latent_dim, sizes.field_units, bound=sizes.field_bound),
             Likelihood(
@@ -127,3 +139,15 @@ def build_model(
             solver=solver,
         )
     return model.to(dtype)
+
+
+def start_turning(model: LatentODEModel, architecture: Architecture) -> None:
+    """Lets a fresh model's states turn once a period, where one is known: a pair of them for each channel, as far as
+    two in three of the latent dimensions go.
+    """
+    if architecture.period is None:
+        return
+    assert isinstance(model.field, MLPField)
+    n_pairs = max(1, min(architecture.n_channels, architecture.latent_dim // 3))
+    if architecture.latent_dim > 1:
+        model.field.start_turning(2 * math.pi / architecture.period, n_pairs)

@@ -10,11 +10,12 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import wraps
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from latentode.fitting.build import Architecture, NetworkSizes, build_model
+from latentode.fitting.build import Architecture, NetworkSizes, build_model, start_turning
 from latentode.fitting.fitted import Fitted
 from latentode.fitting.holdout import Holdout, can_select
 from latentode.fitting.kernel_choice import choose_kernels
@@ -44,7 +45,7 @@ class FittingProblem:
 
     `start` is the fit whose weights are to be trained on, None for fresh ones. `checkpoint` keeps the training's
     state while it lasts; it is removed when the fit is through, and stays where it was interrupted. `span` is the time
-    that one z0 answers for at most, in the clock's units.
+    that one z0 answers for at most, and `period` that of what turns in the series, both in the clock's units.
     """
 
     table: SeriesTable
@@ -63,6 +64,7 @@ class FittingProblem:
     start: Fitted | None = None
     checkpoint: Checkpoint | None = None
     span: float | None = None
+    period: float | None = None
     sizes: NetworkSizes = field(default_factory=NetworkSizes)
     training: TrainingSettings = field(default_factory=TrainingSettings)
 
@@ -109,6 +111,7 @@ def fit_model(problem: FittingProblem) -> Fitted:
             device=problem.device,
             seed=problem.seed,
             longest=problem.span,
+            period=architecture.period,
         )
         bar.update()
     # The history counts what a run before a kill took as well.
@@ -191,6 +194,7 @@ def _architecture(problem: FittingProblem, split: Split, kernels: tuple[str, ...
         residual=kernels,
         typical_gap=_typical_gap(split.data) if start is None else start.architecture.typical_gap,
         n_statics=split.statics.n_features,
+        period=_period(problem, split),
     )
     if start is not None:
         _check_start(
@@ -198,6 +202,15 @@ def _architecture(problem: FittingProblem, split: Split, kernels: tuple[str, ...
             {"dtype": problem.dtype} | asdict(architecture),
         )
     return architecture
+
+
+def _period(problem: FittingProblem, split: Split) -> float | None:
+    """In model time; that of the fit to start from where only rounding tells them apart."""
+    if problem.period is None:
+        return None
+    if problem.start is not None and np.isclose(problem.period, problem.start.period or 0.0, rtol=1e-9):
+        return problem.start.architecture.period
+    return problem.period / split.scaling.time_unit
 
 
 def _options(problem: FittingProblem, split: Split, architecture: Architecture) -> TrainingOptions:
@@ -210,6 +223,7 @@ def _options(problem: FittingProblem, split: Split, architecture: Architecture) 
         residual=architecture.residual is not None,
         fixed_spacing=problem.fixed_spacing,
         warm=problem.start is not None,
+        turning=architecture.period is not None,
         # What was trained before is never made worse, whatever little tells.
         select=problem.start is not None or can_select(split.holdout, split.validation),
     )
@@ -229,7 +243,9 @@ def _options(problem: FittingProblem, split: Split, architecture: Architecture) 
 def _model(problem: FittingProblem, architecture: Architecture) -> LatentODEModel:
     """Freshly initialised, or with the weights and knots to start from."""
     model = build_model(architecture, problem.solver, seed=problem.seed, dtype=problem.dtype)
-    if problem.start is not None:
+    if problem.start is None:
+        start_turning(model, architecture)
+    else:
         model.load_state_dict(problem.start.model.state_dict())
         if not problem.fixed_spacing:
             model.solver = replace(model.solver, spacing=problem.start.model.solver.spacing)

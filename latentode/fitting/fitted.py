@@ -60,6 +60,12 @@ class Fitted:
         return None if self.reach is None else self.reach * self.scaling.time_unit
 
     @property
+    def period(self) -> float | None:
+        """Of what turns in the series, in the clock's units."""
+        period = self.architecture.period
+        return None if period is None else period * self.scaling.time_unit
+
+    @property
     def dtype(self) -> torch.dtype:
         return next(self.model.parameters()).dtype
 

@@ -126,6 +126,7 @@ def judge(
     device: str,
     seed: int,
     longest: float | None = None,
+    period: float | None = None,
 ) -> tuple[Stack | None, Calibration | None, Verdict]:
     """Asks the fitted model about what it withheld: how far a regression helps it, how its bands are to be adjusted,
     and how good it is.
@@ -136,6 +137,7 @@ def judge(
         stacking: False leaves the answers to the model.
         selected: see `Verdict`.
         longest: as `split_data` takes it.
+        period: of what turns in the series, in model time; None where none is known.
 
     Returns:
         None in place of a stack where answers are left as they are, and of a calibration where bands are; a verdict
@@ -187,6 +189,7 @@ def judge(
         kind=table.times.kind,
         tasks=tasks,
         seed=seed,
+        period=period,
     )
     coverage = None
     if validation is not None:

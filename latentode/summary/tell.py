@@ -77,6 +77,11 @@ def _facts(fitted: Fitted, parameters: Mapping[str, Any]) -> dict[str, str]:
             if fitted.longest is None
             else {"spans": f"{span(fitted.longest, fitted.clock.kind)} each, at most"}
         ),
+        **(
+            {}
+            if fitted.period is None
+            else {"period": f"{span(fitted.period, fitted.clock.kind)}, from which the field started"}
+        ),
         "task": f"{parameters['task']}, z0 at the {sizes.origin} observation",
         "latent": f"{sizes.latent_dim} dimensions; field {_layers(sizes.field_units)}, encoder {sizes.encoder_units}, "
         f"decoder {_layers(sizes.decoder_units)}; {n_weights} weights in {parameters['dtype']}",

@@ -305,10 +305,22 @@ def _adapt_spacing(
 
 def _optimiser(model: LatentODEModel, options: TrainingOptions) -> torch.optim.AdamW:
     """AdamW with the scales (noise, residual) apart: a higher rate, no decay, clipped on their own."""
+    field = []
+    if options.field_rate != 1:
+        field.append(
+            {
+                "params": list(model.field.parameters()),
+                "what": "the field's weights",
+                "multiple": options.field_rate,
+                "weight_decay": options.weight_decay,
+            }
+        )
     scales: list[nn.Parameter] = model.likelihood.scale_parameters
     if model.residual is not None:
         scales += list(model.residual.parameters())
     apart = {id(parameter) for parameter in scales}
+    if options.field_rate != 1:
+        apart |= {id(parameter) for parameter in model.field.parameters()}
     network = [parameter for parameter in model.parameters() if id(parameter) not in apart]
     return torch.optim.AdamW(
         [
@@ -318,6 +330,7 @@ def _optimiser(model: LatentODEModel, options: TrainingOptions) -> torch.optim.A
                 "multiple": 1.0,
                 "weight_decay": options.weight_decay,
             },
+            *field,
             {
                 "params": scales,
                 "what": "the scales of noise and residual",

@@ -29,6 +29,10 @@ SHARE = 0.5
 # Weight of the KL: values that are foretold one by one say less of z0 than their joint density.
 KL, POINTWISE_KL = 0.1, 0.03
 
+# A field that starts from turns of the right period is to keep them: at the network's own rate it unlearns them before
+# the encoder has learned to tell where in a turn a series is.
+TURNING_RATE = 0.02
+
 # Weight of the term that lets trajectories go on beyond the training series, where these hold so many values each.
 # It is worth what a latent state is, however few these are: of ten blood samples a patient it would be the most of
 # the objective, and be served best by trajectories that are all alike.
@@ -63,6 +67,7 @@ class TrainingOptions:
         batch_size: series a step; a small collection is gone through several times a step, at other cuts.
         learning_rate: peak of the schedule: linear warm-up over the first 5 %, then a cosine to 1 %.
         scale_rate: learning rate of noise, residual scale and length, as a multiple of the network's.
+        field_rate: learning rate of the field, as a multiple of the network's.
         weight_decay: AdamW's, on the network's weights only.
         max_norm: clipping of the gradient's norm, of network and scales apart.
         kl_weight: weight of the KL term, reached linearly over the first fifth of the training.
@@ -91,6 +96,7 @@ class TrainingOptions:
     batch_size: int = 64
     learning_rate: float = 5e-3
     scale_rate: float = 3.0
+    field_rate: float = 1.0
     weight_decay: float = 0.01
     max_norm: float = 1.0
     kl_weight: float = 0.1
@@ -133,6 +139,7 @@ class TrainingOptions:
         fixed_spacing: bool = False,
         warm: bool = False,
         select: bool = True,
+        turning: bool = False,
     ) -> TrainingOptions:
         """What suits N training series of V values in all and the size of the latent state, where a setting is None.
 
@@ -140,12 +147,14 @@ class TrainingOptions:
             origin: where z0 stands, "first" or "last".
             residual: whether there is a residual process.
             fixed_spacing, warm, select: as they will be.
+            turning: whether the field starts from turns of the right period.
 
         Settings:
             max_iter: see `usual_max_iter`.
             batch_size: N, at least 32 and at most 100.
             learning_rate: 0.02 for up to six latent dimensions, else 0.01.
             pointwise: for task="extrapolate" with a residual process.
+            field_rate: 0.02 where turning, else 1.
             kl_weight: 0.03 where pointwise, else 0.1.
             context_weight: 0.05 for task="extrapolate", else V / 1000, at least 0.05 and at most 1.
             residual_share: 1 for task="extrapolate", else 0.5.
@@ -164,6 +173,7 @@ class TrainingOptions:
             # Few series are gone through several times a step, at other cuts each time.
             "batch_size": min(100, max(32, n_series)),
             "learning_rate": 2e-2 if latent_dim <= SMALL_LATENT else 1e-2,
+            "field_rate": TURNING_RATE if turning else 1.0,
             "kl_weight": usual_kl_weight(task, residual=residual),
             "context_weight": min(1.0, max(CONTEXT, context_share)),
             "residual_share": 1.0 if task == "extrapolate" else SHARE,
