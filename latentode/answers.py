@@ -28,6 +28,9 @@ PARTS = ("trajectory", "residual", "regression")
 # Times that lie this many lengths of the longest training series away from a series' rows get a warning.
 FAR = 2.0
 
+# Spans are what limits a fit whose longest series lasts so much of one.
+NEAR_REACH = 0.75
+
 # A series that is so many times as long as the longest training series, and its rows so many times as far apart as is
 # usual, gets one too.
 LONG = 20.0
@@ -107,8 +110,8 @@ class Answers:
                 f" ({len(far)} of {len(asked)} series, the first is {first})" if len(table.ids) > 1 else ""
             )
             length, remedy = "lengths of the longest training series", "fit longer series"
-            if self.fitted.reach is not None:
-                length, remedy = "spans, in which it was trained,", "fit with a longer `span`"
+            if self.fitted.reach is not None and self.fitted.span > NEAR_REACH * self.fitted.reach:
+                length, remedy = "times the span that it was trained in", "fit with a longer `span`"
             warn_user(
                 f"times are asked that lie up to {float(away.max()):.3g} {length} away "
                 f"from a series' own rows{whose}: the model has seen nothing like it, and what it answers there is not "

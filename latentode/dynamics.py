@@ -64,7 +64,8 @@ class MLPField(nn.Module):
         small that 2 is near zero.
 
         Raises:
-            ValueError: for an activation other than tanh, and for more pairs than there are.
+            ValueError: for an activation other than tanh, more pairs than there are, and hidden layers that are
+                narrower than the state, through which no rotation goes.
         """
         weights, biases = self.mlp.weights, self.mlp.biases
         latent_dim = len(biases[-1])
@@ -72,6 +73,8 @@ class MLPField(nn.Module):
             raise ValueError(f"turns start from a field of tanh; got {self.mlp.activation!r}")
         if not 1 <= n_pairs <= latent_dim // 2:
             raise ValueError(f"{latent_dim} components have no {n_pairs} pairs")
+        if any(len(bias) < latent_dim for bias in biases):
+            raise ValueError(f"turns of {latent_dim} components don't go through a narrower layer")
         for bias in biases:
             bias.zero_()
         if len(weights) > 1:

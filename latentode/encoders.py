@@ -33,6 +33,9 @@ LARGEST_INPUT = 10.0
 # How many periods back a wave's rows count, and the ridge of its level, cosine and sine, in observations.
 WAVE_MEMORY, WAVE_RIDGE = 1.5, (1e-3, 0.3, 0.3)
 
+# Where the products of 1, cosine and sine stand among 1, cos, sin, cos cos, cos sin and sin sin.
+_GRAM = [0, 1, 2, 1, 3, 4, 2, 4, 5]
+
 # A summary that varies by less than this is the same for all series but for rounding.
 LEAST_SPREAD = 1e-4
 
@@ -80,20 +83,22 @@ class GRUEncoder(Encoder):
         shortcut: adds a linear path from what the head sees to what it answers.
         typical_gap: the usual time between observations, in model time; gaps are shown relative to it.
         n_statics: static features of a series, P.
-        period: of what turns, in model time; None where nothing is known to. Needs `summaries`.
+        period: with which the series repeat themselves, in model time; None where nothing is known of one.
 
     Shapes:
         times (B, N), values (B, N, D), mask (B, N, D), statics (B, P), of which None says that nothing is known
         -> Normal of shape (B, L).
 
     Raises:
-        ValueError: for another origin, and for another number of static features.
+        ValueError: for another origin, a period that is not positive or that no summaries tell of, and for another
+            number of static features.
     Source: Chen et al. 2018, "Neural Ordinary Differential Equations", section 5; the summaries are ours.
     """
 
     typical_gap: Tensor
     summary_center: Tensor
     summary_spread: Tensor
+    wave_ridge: Tensor
 
     def __init__(
         self,
@@ -112,6 +117,8 @@ class GRUEncoder(Encoder):
         super().__init__()
         if origin not in ("first", "last"):
             raise ValueError(f"origin must be 'first' or 'last'; got {origin!r}")
+        if period is not None and not (summaries and period > 0):
+            raise ValueError(f"period must be positive, and needs summaries=True; got {period}")
         self.origin = origin
         self.latent_dim = latent_dim
         self.summaries = summaries
@@ -120,6 +127,7 @@ class GRUEncoder(Encoder):
         self.gru = GRU(2 * n_channels + 2, n_units)
         n_summaries = (7 if period is None else 10) * n_channels if summaries else 0
         self.period = period
+        self.register_buffer("wave_ridge", torch.tensor(WAVE_RIDGE), persistent=False)
         self.head = MLP(n_units + n_summaries + n_statics, head_units, 2 * latent_dim, shortcut=shortcut)
         # Encoders of before there were shortcuts left the summaries at scales of their own.
         self.prepares = shortcut
@@ -172,7 +180,7 @@ class GRUEncoder(Encoder):
         found = _summaries(times, values, seen, lengths, self.typical_gap)
         if self.period is None:
             return found
-        return torch.cat([found, _waves(times, values, seen, lengths, self.period)], dim=-1)
+        return torch.cat([found, _waves(times, values, seen, lengths, self.period, self.wave_ridge)], dim=-1)
 
     def _read(self, context: SeriesBatch) -> tuple[SeriesBatch, SeriesBatch, Tensor]:
         """The compact context, the same in reading order with its values cut, and its lengths (B,)."""
@@ -244,19 +252,21 @@ def _summaries(times: Tensor, values: Tensor, seen: Tensor, lengths: Tensor, typ
     return torch.cat(parts, dim=-1)
 
 
-def _waves(times: Tensor, values: Tensor, seen: Tensor, lengths: Tensor, period: float) -> Tensor:
+def _waves(
+    times: Tensor, values: Tensor, seen: Tensor, lengths: Tensor, period: float, ridge: Tensor
+) -> Tensor:
     """Level, cosine and sine of each channel's wave, counted from the row nearest to z0: (B, 3 D).
 
-    By ridge regression, in which a row counts by exp(-its time from there / WAVE_MEMORY periods). Rows are in reading
-    order.
+    By regression with a ridge (3,), in which a row counts by exp(-its time from there / WAVE_MEMORY periods). Rows are
+    in reading order.
     """
     end = times.gather(1, (lengths - 1).clamp(min=0).unsqueeze(1))
     turns = (times - end) / period
-    angle = 2 * math.pi * turns
-    columns = torch.stack([torch.ones_like(angle), angle.cos(), angle.sin()], dim=-1).unsqueeze(1)
-    counts = seen * (-turns.abs() / WAVE_MEMORY).exp().unsqueeze(-1)
-    weighed = counts.transpose(1, 2).unsqueeze(-1) * columns
-    ridge = torch.diag(torch.tensor(WAVE_RIDGE, dtype=values.dtype, device=values.device))
-    gram = weighed.transpose(2, 3) @ columns + ridge
-    moment = weighed.transpose(2, 3) @ values.transpose(1, 2).unsqueeze(-1)
-    return torch.linalg.solve_ex(gram, moment).result.flatten(1)  # which waits for no GPU
+    count = (-turns.abs() / WAVE_MEMORY).exp()
+    cos, sin = (2 * math.pi * turns).cos(), (2 * math.pi * turns).sin()
+    columns = torch.stack([count, count * cos, count * sin], dim=-1)
+    products = torch.stack([count * cos * cos, count * cos * sin, count * sin * sin], dim=-1)
+    moment = (seen * values).transpose(1, 2) @ columns
+    found = seen.transpose(1, 2) @ torch.cat([columns, products], dim=-1)
+    gram = found[..., _GRAM].unflatten(-1, (3, 3)) + ridge.diag()
+    return torch.linalg.solve_ex(gram, moment.unsqueeze(-1)).result.flatten(1)  # which waits for no GPU

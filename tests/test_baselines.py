@@ -113,12 +113,20 @@ def test_what_was_periods_before_is_what_will_be():
     np.testing.assert_allclose(found[behind, 1], wave(asked)[behind, 1], atol=0.02)
 
 
-def test_before_a_period_has_passed_it_is_the_first_value():
+def test_a_grid_of_whole_periods_is_met_exactly():
+    contexts = Contexts.of([(np.arange(10.0), np.arange(10.0)[:, None])])
+    found = baselines.seasonal_naive(
+        contexts, np.zeros(3, dtype=int), np.array([12.0, 13.0, 19.0]), np.zeros(1), period=4.0
+    )
+    np.testing.assert_array_equal(found.ravel(), [8.0, 9.0, 7.0])
+
+
+def test_before_a_period_has_passed_it_is_the_last_value():
     contexts = Contexts.of([([0.0, 1.0], [[5.0], [7.0]])])
     found = baselines.seasonal_naive(
         contexts, np.array([0, 0]), np.array([2.0, 0.5]), np.zeros(1), period=9.0
     )
-    np.testing.assert_array_equal(found.ravel(), [5.0, 6.0])
+    np.testing.assert_array_equal(found.ravel(), [7.0, 6.0])
 
 
 def test_pchip_of_turning_points_and_steep_ends():

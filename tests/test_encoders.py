@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from latentode import GRUEncoder, SeriesBatch
-from latentode.encoders import _waves
+from latentode.encoders import WAVE_RIDGE, _waves
 from tests.made import ragged
 
 
@@ -148,7 +148,7 @@ def test_the_wave_of_a_channel_is_read_where_z0_stands():
     seen[:, ::3, 1] = 0
     angle = 2 * math.pi * (times - 5) / 0.5
     values = torch.stack([3 + 2 * angle.cos(), 5 * angle.sin() - 1], dim=-1) * seen
-    found = _waves(times, values, seen, torch.tensor([200]), 0.5)
+    found = _waves(times, values, seen, torch.tensor([200]), 0.5, torch.tensor(WAVE_RIDGE).double())
     expected = torch.tensor([[3.0, 2.0, 0.0, -1.0, 0.0, 5.0]], dtype=torch.float64)
     torch.testing.assert_close(found, expected, rtol=0.03, atol=0.03)
 
@@ -156,4 +156,14 @@ def test_the_wave_of_a_channel_is_read_where_z0_stands():
 def test_of_a_channel_that_was_not_seen_the_wave_is_0():
     times = torch.linspace(0, 5, 20).expand(1, -1)
     nothing = torch.zeros(1, 20, 2)
-    assert torch.equal(_waves(times, nothing, nothing, torch.tensor([20]), 0.5), torch.zeros(1, 6))
+    assert torch.equal(
+        _waves(times, nothing, nothing, torch.tensor([20]), 0.5, torch.tensor(WAVE_RIDGE)), torch.zeros(1, 6)
+    )
+
+
+@pytest.mark.parametrize(
+    "settings", [{"period": -0.5}, {"period": math.nan}, {"period": 0.5, "summaries": False}]
+)
+def test_a_period_of_no_use_is_refused(settings):
+    with pytest.raises(ValueError, match="period must be positive, and needs summaries=True; got "):
+        GRUEncoder(3, 4, **settings)

@@ -203,7 +203,7 @@ def test_it_is_held_against_what_was_a_period_before(fitted):
     assert plain.fitted_.period is None
     assert "period" not in plain.summary().facts
     assert "seasonal naive" not in plain.evaluate(sensors(seed=1), n_bootstrap=0).table["predictor"].unique()
-    with pytest.raises(ValueError, match="'seasonal naive' needs a period, and the fit found none"):
+    with pytest.raises(ValueError, match="'seasonal naive' needs a period, and this model has none"):
         plain.evaluate(sensors(seed=1), baselines=["seasonal naive"])
 
 
@@ -216,7 +216,7 @@ def test_a_period_can_be_told_and_a_warm_start_keeps_it():
     assert told.fitted_.architecture == architecture
     told.set_params(period="auto").fit(sensors(seed=2))
     assert told.fitted_.architecture == architecture
-    with pytest.raises(ValueError, match=r"they don't suit this one: .*period was"):
+    with pytest.raises(ValueError, match=r"from a fit whose period was 12, and period=20.0; leave it 'auto'"):
         told.set_params(period=20.0).fit(sensors())
 
 
@@ -225,6 +225,40 @@ def test_far_times_are_told_in_spans():
     frame = pd.DataFrame({"hours": times, "x": daily(times)[:, 0]})
     model = LatentODE(time_col="hours", max_iter=3, random_state=0).fit(frame)
     with pytest.warns(
-        UserWarning, match=r"up to 4\.\d* spans, in which it was trained, away .* a longer `span`"
+        UserWarning, match=r"up to 4\.\d* times the span that it was trained in away .* a longer `span`"
     ):
         model.predict(frame, times=[times[-1] + 4.2 * 96])
+
+
+@pytest.mark.parametrize(
+    ("period", "message"),
+    [
+        (0.1, r"period=0.1 is too short: what one z0 answers for, .*, would hold .* and 64 are the most"),
+        (1e4, r"period=10000 is too long: no series lasts more than 14\d"),
+        ("Auto", "period must be a length of time, 'auto' or None; got 'Auto'"),
+    ],
+)
+def test_periods_of_no_use_are_refused(period, message):
+    with pytest.raises(ValueError, match=message):
+        LatentODE("series", "hours", period=period, max_iter=3).fit(sensors())
+
+
+@pytest.mark.parametrize("sizes", [{"latent_dim": 1}, {"field_units": (3,)}])
+def test_states_that_can_not_turn_are_left_to_training_with_a_warning(sizes):
+    with pytest.warns(UserWarning, match="a model of these sizes can't start from that"):
+        model = LatentODE("series", "hours", max_iter=3, random_state=0, **sizes).fit(sensors())
+    assert model.fitted_.period is None
+
+
+@pytest.mark.parametrize(("sizes", "n_turning"), [({"latent_dim": 2}, 2), ({}, 6), ({"latent_dim": 7}, 4)])
+def test_each_channel_has_a_pair_as_far_as_they_go(sizes, n_turning):
+    frame = sensors(6).assign(y=lambda one: one["x"] ** 2, z=lambda one: -one["x"])
+    model = LatentODE("series", "hours", max_iter=1, dtype="float64", random_state=0, **sizes).fit(frame)
+    field, n = model.module_.field, model.module_.encoder.latent_dim
+    jacobian = torch.autograd.functional.jacobian(
+        lambda z: field(torch.tensor(0.0), z), torch.zeros(n, dtype=torch.float64)
+    )
+    speed = 2 * np.pi / model.fitted_.architecture.period
+    turning = torch.linalg.eigvals(jacobian).imag.abs() > 0.9 * speed
+    assert int(turning.sum()) == n_turning
+    assert model.history_["solver_error"].iloc[0] < 3e-3  # knots suit the turns from the first step on

@@ -137,7 +137,8 @@ def constant_velocity(
 def seasonal_naive(
     contexts: Contexts, codes: np.ndarray, times: np.ndarray, default: np.ndarray, *, period: float
 ) -> np.ndarray:
-    """What a channel was as few whole periods before as it was observed since, between observations linear.
+    """What a channel was as few whole periods before as take it to its last observation, linear between observations;
+    the last value where it was not observed for a period.
 
     >>> context = Contexts.of([([0.0, 1.0, 2.0], [[5.0], [7.0], [6.0]])])
     >>> seasonal_naive(context, np.array([0, 0]), np.array([2.5, 4.0]), np.array([0.0]), period=2.0).ravel().tolist()
@@ -146,13 +147,21 @@ def seasonal_naive(
     near = Neighbours(contexts, codes, times)
     behind = np.where(np.isnan(near.right), times[:, None] - near.left_time, 0.0)
     back = np.ceil(np.nan_to_num(behind) / period)
-    found = np.empty(back.shape)
-    for n_periods in np.unique(back):
-        there = back == n_periods
-        rows = there.any(1)
-        told = linear(contexts, codes[rows], times[rows] - n_periods * period, default)
-        found[there] = told[there[rows]]
-    return found
+
+    def told(codes: np.ndarray, times: np.ndarray) -> np.ndarray:
+        before = Neighbours(contexts, codes, times)
+        return first_known(between(before), before.left)
+
+    found, different = np.empty(back.shape), np.unique(back)
+    if len(different) <= contexts.n_channels:
+        for n_periods in different:
+            there = back == n_periods
+            rows = there.any(1)
+            found[there] = told(codes[rows], times[rows] - n_periods * period)[there[rows]]
+    else:
+        for channel in range(contexts.n_channels):
+            found[:, channel] = told(codes, times - back[:, channel] * period)[:, channel]
+    return first_known(found, near.left, near.right, default)
 
 
 def first_known(*answers: np.ndarray) -> np.ndarray:

@@ -62,11 +62,11 @@ class LatentODE(Fitting, Solving, Asking, Latents, Scoring, Files, BaseEstimator
         residual: kernel of the residual process: "ou" (limit: last value, linear interpolation),
             "matern32", "iou" (limit: constant velocity), or one for each channel; "auto" takes for each
             channel which predicts the validation data best, "iou" by a margin; None is the plain latent ODE.
-        period: of what turns in the series, a number in the units of numeric times or a length of time such as "1D".
-            Latent states then turn so from the start, which training would hardly find by itself, and the posterior's
-            head sees the wave that each channel was last on. "auto" looks for one that repeats four times in series of
-            24 observations or more (`summary` says what was found; a warm start keeps that of the fit before); None
-            leaves all to training.
+        period: with which the series repeat themselves, a day or a year, a number in the units of numeric times or a
+            length of time such as "1D". Latent states then turn so from the start, which training would hardly find by
+            itself, and the posterior's head sees the wave that each channel was last on. "auto" looks for one that
+            repeats four times in series of 24 observations or more (`summary` says what was found; a warm start keeps
+            that of the fit before); None leaves all to training.
         span: the time that one z0 answers for, a number in the units of numeric times or a length of time such as
             "30D"; longer series are read through spans that overlap by half and are joined without a jump, and
             trained on in parts of that length, which begin elsewhere each time. What lies ahead is foretold from the

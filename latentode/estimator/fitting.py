@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from numbers import Integral
@@ -230,11 +231,23 @@ class Fitting(BaseEstimator):
 
     def _period(self, table: SeriesTable, start: Fitted | None) -> float | None:
         """In the clock's units; None where nothing turns."""
-        if self.period is None:
-            return None
-        if isinstance(self.period, str) and self.period == "auto":
-            return find_period(table.collection()) if start is None else start.period
-        return duration(self.period, table.times.kind, "period")
+        is_auto = isinstance(self.period, str) and self.period == "auto"
+        if start is not None and is_auto:
+            return start.period
+        if is_auto:
+            return find_period(table.collection())
+        period = None
+        if isinstance(self.period, str) and self.period.strip().lower() in ("auto", "none"):
+            raise ValueError(f"period must be a length of time, 'auto' or None; got {self.period!r}")
+        if self.period is not None:
+            period = duration(self.period, table.times.kind, "period")
+        if start is not None and not math.isclose(period or 0.0, start.period or 0.0, rel_tol=1e-9):
+            was = "none" if start.period is None else f"{start.period:g}"
+            raise ValueError(
+                f"warm_start=True goes on from a fit whose period was {was}, and period={self.period!r}; "
+                "leave it 'auto'"
+            )
+        return period
 
     def _span(self, table: SeriesTable, start: Fitted | None, period: float | None) -> float | None:
         """In the clock's units; None for as long as some rows take."""

@@ -147,7 +147,7 @@ def evaluate(
         )
     if period is None and SEASONAL in (settings.baselines or ()):
         raise ValueError(
-            f"the baseline {SEASONAL!r} needs a period, and the fit found none; say what it is at fit, with period="
+            f"the baseline {SEASONAL!r} needs a period, and this model has none; say at fit what it is, with period="
         )
     if training is not None:
         _warn_of_overlap(table, training, after)

@@ -1,7 +1,7 @@
 """From a frame to a fitted model, and what the fit found out about itself.
 
 fit             `fit_model`: the order in which all this happens
-period          how long a span of a periodic series should be
+period          the period that series have, and how long spans then are
 outliers        values taken for mistakes
 holdout         what training is not shown
 split           what trains and what validates, scaled

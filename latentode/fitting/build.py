@@ -45,7 +45,7 @@ class Architecture:
         likelihood: law of the noise of all channels, or of each; noise_scale where its scale comes from.
         n_statics: static features of a series.
         shortcuts: linear paths beside the posterior's head and the decoder; the first files have none.
-        period: of what turns in the series, in model time; None where nothing is known to.
+        period: with which the series repeat themselves, in model time; None where nothing is known of one.
     """
 
     n_channels: int
@@ -82,12 +82,15 @@ class Architecture:
         four times as wide: with 128 units in place of 64, and twice the learning rate, the hopper and intensive
         care learned more in half the steps. The encoder is as wide for small latents as for large ones: on
         spirals 64 units halved the steps that 32 took. Where channels turn with a period, three latent
-        dimensions each, at most 20 in all: each has a phase and a level of its own.
+        dimensions each, at most 20 in all: each has a phase and a level of its own. No period is kept for states of
+        one dimension, or fields with a layer narrower than the state, in which nothing can turn.
         """
         usual = n_channels + 2 if period is None else 3 * n_channels
         latent_dim = sizes.latent_dim or min(20, max(4, usual))
         small = latent_dim <= 6
         field_width, decoder_width = (32, 32) if small else (128, 64)
+        if latent_dim < 2 or min(sizes.field_units or (latent_dim,)) < latent_dim:
+            period = None
         return cls(
             n_channels=n_channels,
             latent_dim=latent_dim,
@@ -149,5 +152,4 @@ def start_turning(model: LatentODEModel, architecture: Architecture) -> None:
         return
     assert isinstance(model.field, MLPField)
     n_pairs = max(1, min(architecture.n_channels, architecture.latent_dim // 3))
-    if architecture.latent_dim > 1:
-        model.field.start_turning(2 * math.pi / architecture.period, n_pairs)
+    model.field.start_turning(2 * math.pi / architecture.period, n_pairs)

@@ -10,11 +10,11 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import wraps
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from latentode._warnings import warn_user
 from latentode.fitting.build import Architecture, NetworkSizes, build_model, start_turning
 from latentode.fitting.fitted import Fitted
 from latentode.fitting.holdout import Holdout, can_select
@@ -29,6 +29,7 @@ from latentode.inference import encode
 from latentode.model import LatentODEModel
 from latentode.series import SeriesCollection
 from latentode.solve import Solver
+from latentode.solve.knots import spacing_of_turns
 from latentode.training import Checkpoint, Record, TrainingOptions, TrainingSettings, train
 
 __all__ = ["FittingProblem", "fit_model"]
@@ -38,6 +39,9 @@ _log = logging.getLogger("latentode")
 # Series whose trajectories the solver is judged on.
 PROBES = 32
 
+# Turns that a trajectory can be solved for in a bearable time, and periods that it is too short to tell of.
+MOST_TURNS, LONGEST_PERIOD = 64, 4.0
+
 
 @dataclass(frozen=True)
 class FittingProblem:
@@ -45,7 +49,8 @@ class FittingProblem:
 
     `start` is the fit whose weights are to be trained on, None for fresh ones. `checkpoint` keeps the training's
     state while it lasts; it is removed when the fit is through, and stays where it was interrupted. `span` is the time
-    that one z0 answers for at most, and `period` that of what turns in the series, both in the clock's units.
+    that one z0 answers for at most, and `period` that with which the series repeat themselves, both in the clock's
+    units.
     """
 
     table: SeriesTable
@@ -187,6 +192,7 @@ def _kernels(problem: FittingProblem, split: Split, generator: torch.Generator) 
 
 def _architecture(problem: FittingProblem, split: Split, kernels: tuple[str, ...] | None) -> Architecture:
     start = problem.start
+    period = _period(problem, split)
     architecture = Architecture.choose(
         split.data.n_channels,
         problem.sizes,
@@ -194,8 +200,13 @@ def _architecture(problem: FittingProblem, split: Split, kernels: tuple[str, ...
         residual=kernels,
         typical_gap=_typical_gap(split.data) if start is None else start.architecture.typical_gap,
         n_statics=split.statics.n_features,
-        period=_period(problem, split),
+        period=period,
     )
+    if period is not None and architecture.period is None:
+        warn_user(
+            f"the series repeat themselves, with a period of {problem.period:g}, and a model of these sizes can't "
+            "start from that: leave latent_dim at 2 or more and no layer of field_units narrower, or say period=None"
+        )
     if start is not None:
         _check_start(
             {"dtype": start.dtype} | asdict(start.architecture),
@@ -205,12 +216,29 @@ def _architecture(problem: FittingProblem, split: Split, kernels: tuple[str, ...
 
 
 def _period(problem: FittingProblem, split: Split) -> float | None:
-    """In model time; that of the fit to start from where only rounding tells them apart."""
+    """In model time; of a warm start that of the fit before, to the last digit.
+
+    Raises:
+        ValueError: for a period that a model has no steps for, or that no series comes near to.
+    """
+    if problem.start is not None:
+        return problem.start.architecture.period
     if problem.period is None:
         return None
-    if problem.start is not None and np.isclose(problem.period, problem.start.period or 0.0, rtol=1e-9):
-        return problem.start.architecture.period
-    return problem.period / split.scaling.time_unit
+    period = problem.period / split.scaling.time_unit
+    longest = float(split.data.spans.max())
+    if period * MOST_TURNS < longest:
+        raise ValueError(
+            f"period={problem.period:g} is too short: what one z0 answers for, {longest * split.scaling.time_unit:g}, "
+            f"would hold {longest / period:.3g} of it, and {MOST_TURNS} are the most. Say a shorter `span` as well, or "
+            "period=None"
+        )
+    if period > LONGEST_PERIOD * longest:
+        raise ValueError(
+            f"period={problem.period:g} is too long: no series lasts more than {longest * split.scaling.time_unit:g}, "
+            "which tells nothing of it. Leave it out, or say period=None"
+        )
+    return period
 
 
 def _options(problem: FittingProblem, split: Split, architecture: Architecture) -> TrainingOptions:
@@ -245,6 +273,9 @@ def _model(problem: FittingProblem, architecture: Architecture) -> LatentODEMode
     model = build_model(architecture, problem.solver, seed=problem.seed, dtype=problem.dtype)
     if problem.start is None:
         start_turning(model, architecture)
+        if architecture.period is not None and not problem.fixed_spacing:
+            spacing = spacing_of_turns(architecture.period, model.solver.spacing)
+            model.solver = replace(model.solver, spacing=spacing)
     else:
         model.load_state_dict(problem.start.model.state_dict())
         if not problem.fixed_spacing:

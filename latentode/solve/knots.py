@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["START_SPACING", "next_spacing"]
+__all__ = ["START_SPACING", "next_spacing", "spacing_of_turns"]
 
 # Two units of model time are rarely more than a dozen turns of a fresh field: training starts coarse.
 START_SPACING = 1 / 8
@@ -25,6 +25,17 @@ RUNGS = (1 / 2, 4 / 7, 2 / 3, 4 / 5, 1.0)
 
 # At one look at the error, which is of no order yet where it is large: to a quarter of the spacing.
 MOST_REFINEMENTS = 2 * (len(RUNGS) - 1)
+
+
+# What the usual tolerance takes of a field that turns.
+KNOTS_A_TURN = 14
+
+
+def spacing_of_turns(period: float, spacing: float = START_SPACING) -> float:
+    """The largest spacing up to one given at which a turn has `KNOTS_A_TURN` knots, or a unit of time `MAX_KNOTS`."""
+    while spacing > period / KNOTS_A_TURN and spacing * MAX_KNOTS > 1:
+        spacing = _finer(spacing)
+    return spacing
 
 
 def next_spacing(spacing: float, error: float, *, tolerance: float, span: float) -> float:

@@ -6,6 +6,7 @@ import contextlib
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import nn
@@ -304,42 +305,24 @@ def _adapt_spacing(
 
 
 def _optimiser(model: LatentODEModel, options: TrainingOptions) -> torch.optim.AdamW:
-    """AdamW with the scales (noise, residual) apart: a higher rate, no decay, clipped on their own."""
-    field = []
-    if options.field_rate != 1:
-        field.append(
-            {
-                "params": list(model.field.parameters()),
-                "what": "the field's weights",
-                "multiple": options.field_rate,
-                "weight_decay": options.weight_decay,
-            }
-        )
+    """AdamW with the scales (noise, residual) apart: a higher rate, no decay, clipped on their own; and the field with
+    them where its rate is not the network's.
+    """
     scales: list[nn.Parameter] = model.likelihood.scale_parameters
     if model.residual is not None:
         scales += list(model.residual.parameters())
-    apart = {id(parameter) for parameter in scales}
-    if options.field_rate != 1:
-        apart |= {id(parameter) for parameter in model.field.parameters()}
+    field = list(model.field.parameters()) if options.field_rate != 1 else []
+    apart = {id(parameter) for parameter in (*scales, *field)}
     network = [parameter for parameter in model.parameters() if id(parameter) not in apart]
+    groups: list[dict[str, Any]] = [
+        {"params": network, "what": "the network's weights", "multiple": 1.0},
+        {"params": field, "what": "the field's weights", "multiple": options.field_rate},
+        {"params": scales, "what": "the scales of noise and residual", "multiple": options.scale_rate},
+    ]
+    for group in groups:
+        group["weight_decay"] = 0.0 if group["params"] is scales else options.weight_decay
     return torch.optim.AdamW(
-        [
-            {
-                "params": network,
-                "what": "the network's weights",
-                "multiple": 1.0,
-                "weight_decay": options.weight_decay,
-            },
-            *field,
-            {
-                "params": scales,
-                "what": "the scales of noise and residual",
-                "multiple": options.scale_rate,
-                "weight_decay": 0.0,
-            },
-        ],
-        lr=options.learning_rate,
-        fused=True,
+        [group for group in groups if group["params"]], lr=options.learning_rate, fused=True
     )
 
 

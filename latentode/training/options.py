@@ -68,8 +68,8 @@ class TrainingOptions:
         learning_rate: peak of the schedule: linear warm-up over the first 5 %, then a cosine to 1 %.
         scale_rate: learning rate of noise, residual scale and length, as a multiple of the network's.
         field_rate: learning rate of the field, as a multiple of the network's.
-        weight_decay: AdamW's, on the network's weights only.
-        max_norm: clipping of the gradient's norm, of network and scales apart.
+        weight_decay: AdamW's, on the weights of network and field only.
+        max_norm: clipping of the gradient's norm, of network and scales apart, and of a field of another rate.
         kl_weight: weight of the KL term, reached linearly over the first fifth of the training.
         context_weight: share of the context's own likelihood in the objective, see `elbo`.
         residual_share: share of the residual process in what the trajectory learns from, see `elbo`, reached
