@@ -93,6 +93,7 @@ accuracy: $(VENV)/.test out/hopper.npz
 	$(RUN) -m benchmarks.physionet
 	$(RUN) -m benchmarks.mortality
 	$(RUN) -m benchmarks.tables
+	$(RUN) -m benchmarks.seasons
 	$(RUN) -m benchmarks.ablations
 
 clean:

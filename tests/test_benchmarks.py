@@ -155,6 +155,17 @@ def test_the_hopper_answers_both_questions(tmp_path):
         assert np.isfinite(run["rows"]["latent ODE"]["mse 10 %"])
 
 
+@pytest.mark.slow
+def test_a_series_of_seasons_is_asked_beside_what_was_a_period_before(tmp_path):
+    _, kept = run_quickly("seasons", tmp_path / "seasons.json")
+    (run,) = kept["runs"]
+    assert run["table"] == "weekly CO2"
+    assert run["period"] == pytest.approx(1, abs=0.02)  # a year
+    assert set(run["rows"]) == {"latent ODE", "seasonal naive", "last value", "series mean"}
+    assert run["rows"]["seasonal naive"]["rmse"] == pytest.approx(0.306, abs=0.001)
+    assert 0 <= run["rows"]["latent ODE"]["coverage"] <= 1
+
+
 @pytest.mark.parametrize(
     ("module", "arguments"),
     [

@@ -31,7 +31,7 @@ from latentode.evaluation.tally import MODEL, Tally
 from latentode.frames import Instants, Questions, SeriesTable, Statics, read_moment
 from latentode.frames.columns import shown
 
-__all__ = ["RIVALS", "Settings", "baselines", "evaluate"]
+__all__ = ["RIVALS", "Settings", "evaluate", "simple_baselines"]
 
 # The rivals in each task, "seasonal naive" where a period is known. Linear and cubic interpolation are the last value
 # beyond the last observation.
@@ -58,7 +58,7 @@ BASELINES: dict[str, Callable[..., np.ndarray]] = {
 SEASONAL = "seasonal naive"
 
 
-def baselines(period: float | None) -> dict[str, Callable[..., np.ndarray]]:
+def simple_baselines(period: float | None) -> dict[str, Callable[..., np.ndarray]]:
     """Those that learn nothing, by name; the one that needs a period where there is one."""
     if period is None:
         return BASELINES
@@ -153,7 +153,7 @@ def evaluate(
         _warn_of_overlap(table, training, after)
     observations = Observations.of(table, statics)
     known = None if training is None else Observations.of(training, statics)
-    simple = baselines(period)
+    simple = simple_baselines(period)
     tables, scopes = [], {}
     for number, task in enumerate(settings.tasks):
         generator = np.random.default_rng([settings.seed, number])

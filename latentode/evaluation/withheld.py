@@ -13,7 +13,7 @@ from latentode.baselines import Contexts
 from latentode.calibration import HiddenScores, elapsed
 from latentode.evaluation.bins import LeadBins
 from latentode.evaluation.report import Evaluation, Scope
-from latentode.evaluation.run import RIVALS, baselines
+from latentode.evaluation.run import RIVALS, simple_baselines
 from latentode.evaluation.tally import MODEL, Tally
 from latentode.frames import Scaling
 from latentode.series import SeriesCollection
@@ -50,7 +50,7 @@ def evaluate_withheld(
         tasks: those of RIVALS that are told.
         period: of what turns in the series, in model time; None where none is known.
     """
-    known = baselines(period)
+    known = simple_baselines(period)
     asked = [_Asked(parts, shown) for shown in contexts]
     tables, scopes = [], {}
     for number, task in enumerate(tasks):

@@ -30,6 +30,9 @@ WORTH = 0.75
 # from so many turns on: what wanders has its strongest among the slowest, where no period is.
 LEAST_TURNS, SLOW_HALF_TURNS, FROM_TURNS = 3.75, 5, 3.0
 
+# How long a period is is fitted beside fewer of them: in four turns all of them put it off by half as much again.
+BESIDE_HALF_TURNS = 2
+
 # Parts and channels that are looked at, spread over all, so that none takes more than seconds.
 MOST_PARTS, MOST_CHANNELS, MOST_LOOKS = 24, 50, 200
 
@@ -133,7 +136,8 @@ def _look(times: np.ndarray, values: np.ndarray) -> tuple[float, float]:
     peak = int(np.flatnonzero(power >= OVERTONE * best)[0])
     while peak + 1 < len(power) and power[peak + 1] > power[peak]:
         peak += 1
-    n_turns = _refined(clock, values, np.concatenate([line, slow], axis=1), float(turns[peak]))
+    slowest = np.concatenate([line, slow[:, :BESIDE_HALF_TURNS]], axis=1)
+    n_turns = _refined(clock, values, slowest, float(turns[peak]))
     if n_turns < LEAST_TURNS or best * np.square(quick).sum() < SHARE * np.square(around).sum():
         return np.inf, 0.0
     few = np.interp(n_turns, [LEAST_TURNS, MANY_TURNS], [FEW_TURNS, 0.0])
