@@ -262,3 +262,18 @@ def test_each_channel_has_a_pair_as_far_as_they_go(sizes, n_turning):
     turning = torch.linalg.eigvals(jacobian).imag.abs() > 0.9 * speed
     assert int(turning.sum()) == n_turning
     assert model.history_["solver_error"].iloc[0] < 3e-3  # knots suit the turns from the first step on
+
+
+def test_of_a_period_that_others_hold_too_often_nothing_is_made():
+    random = np.random.default_rng(0)
+    rare = [
+        pd.DataFrame({"series": n, "hours": np.linspace(0, 4000, 12), "x": random.normal(size=12)})
+        for n in range(5)
+    ]
+    times = hours(200)
+    dense = pd.DataFrame({"series": 9, "hours": times, "x": daily(times, noise=0.1)[:, 0] - 20})
+    frame = pd.concat([*rare, dense], ignore_index=True)
+    model = LatentODE("series", "hours", max_iter=2, random_state=0).fit(frame)
+    assert model.fitted_.period is None
+    with pytest.raises(ValueError, match="period=24 is too short"):
+        LatentODE("series", "hours", period=24.0, max_iter=2).fit(frame)

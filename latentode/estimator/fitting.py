@@ -98,6 +98,7 @@ class Fitting(BaseEstimator):
             checkpoint=self._checkpoint(table, start),
             span=self._span(table, start, period),
             period=period,
+            period_is_told=not self._finds_period,
             sizes=NetworkSizes(
                 latent_dim=self.latent_dim,
                 field_units=None if self.field_units is None else tuple(self.field_units),
@@ -229,13 +230,14 @@ class Fitting(BaseEstimator):
             check_choice("likelihood", law, LAWS)
         return laws[0] if len(set(laws)) == 1 else tuple(laws)
 
+    @property
+    def _finds_period(self) -> bool:
+        return isinstance(self.period, str) and self.period == "auto"
+
     def _period(self, table: SeriesTable, start: Fitted | None) -> float | None:
         """In the clock's units; None where nothing turns."""
-        is_auto = isinstance(self.period, str) and self.period == "auto"
-        if start is not None and is_auto:
-            return start.period
-        if is_auto:
-            return find_period(table.collection())
+        if self._finds_period:
+            return find_period(table.collection()) if start is None else start.period
         period = None
         if isinstance(self.period, str) and self.period.strip().lower() in ("auto", "none"):
             raise ValueError(f"period must be a length of time, 'auto' or None; got {self.period!r}")

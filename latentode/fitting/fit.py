@@ -50,7 +50,7 @@ class FittingProblem:
     `start` is the fit whose weights are to be trained on, None for fresh ones. `checkpoint` keeps the training's
     state while it lasts; it is removed when the fit is through, and stays where it was interrupted. `span` is the time
     that one z0 answers for at most, and `period` that with which the series repeat themselves, both in the clock's
-    units.
+    units; one that was not told, but found, is left to training where no model can use it.
     """
 
     table: SeriesTable
@@ -70,6 +70,7 @@ class FittingProblem:
     checkpoint: Checkpoint | None = None
     span: float | None = None
     period: float | None = None
+    period_is_told: bool = False
     sizes: NetworkSizes = field(default_factory=NetworkSizes)
     training: TrainingSettings = field(default_factory=TrainingSettings)
 
@@ -228,6 +229,8 @@ def _period(problem: FittingProblem, split: Split) -> float | None:
     period = problem.period / split.scaling.time_unit
     longest = float(split.data.spans.max())
     if period * MOST_TURNS < longest:
+        if not problem.period_is_told:  # found in series that are far shorter than others
+            return None
         raise ValueError(
             f"period={problem.period:g} is too short: what one z0 answers for, {longest * split.scaling.time_unit:g}, "
             f"would hold {longest / period:.3g} of it, and {MOST_TURNS} are the most. Say a shorter `span` as well, or "
